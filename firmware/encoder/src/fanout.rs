@@ -1,0 +1,1 @@
+//! One fan-out engine for every progressive format.

@@ -1,0 +1,9 @@
+//! The cloud encoder: takes a room in, makes every format that players need, keeps the archive.
+
+pub mod archive;
+pub mod fanout;
+pub mod hls;
+pub mod http;
+pub mod ingest;
+pub mod room;
+pub mod transcode;
