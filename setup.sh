@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Installs what Backrow needs from Debian, if it is not there yet.
+#   ./setup.sh run    what `make run` needs
+#   ./setup.sh test   what `make test` needs besides
+set -euo pipefail
+
+run_packages=(
+  # building
+  build-essential pkg-config libudev-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+  nodejs npm
+  # media: capture, encode, decode, mux
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+  gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-alsa
+  fonts-dejavu-core
+  # the message broker, and the tools run.sh uses
+  mosquitto curl ca-certificates
+)
+test_packages=(
+  # foreign clients and servers that the tests drive
+  ffmpeg gstreamer1.0-tools chromium chromium-driver libnginx-mod-rtmp nginx-light
+  mosquitto-clients umockdev gir1.2-umockdev-1.0 python3 python3-gi python3-pip
+  # helpers of the tests
+  espeak-ng openssl procps util-linux shellcheck
+)
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+case "${1:-run}" in
+  run) packages=("${run_packages[@]}") ;;
+  test) packages=("${run_packages[@]}" "${test_packages[@]}") ;;
+  *) say "unknown argument '$1': say run or test"; exit 2 ;;
+esac
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+missing=()
+for package in "${packages[@]}"; do
+  # Node.js and npm may come from elsewhere; what counts is that they are there.
+  case "$package" in
+    nodejs) command -v node >/dev/null && continue ;;
+    npm) command -v npm >/dev/null && continue ;;
+    python3-pip) python3 -m pip --version >/dev/null 2>&1 && continue ;;
+  esac
+  installed "$package" || missing+=("$package")
+done
+
+if [ ${#missing[@]} -gt 0 ]; then
+  if ! command -v apt-get >/dev/null; then
+    say "this is not Debian; please install what these Debian packages hold: ${missing[*]}"
+    exit 1
+  fi
+  sudo=()
+  if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null; then
+      say "not root and no sudo: as root, run: apt-get install ${missing[*]}"
+      exit 1
+    fi
+    sudo=(sudo)
+  fi
+  say "installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  "${sudo[@]}" apt-get update -qq
+  # A broker started by its Debian package would hold port 1883; Backrow starts its own.
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    "${missing[@]}" >/dev/null
+fi
+
+if ! command -v cargo >/dev/null; then
+  say "Rust is missing: install it from https://rustup.rs, then try again"
+  exit 1
+fi
