@@ -1,0 +1,308 @@
+//! The encoder daemon under test, and its configuration.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::time::Duration;
+
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::broker::Broker;
+use crate::process::{Launch, Process, binary};
+use crate::until;
+
+/// One room of the configuration.
+#[derive(Debug, Clone)]
+pub struct Room {
+    /// Its name.
+    pub name: String,
+    /// Its publishers' token.
+    pub token: String,
+}
+
+impl Room {
+    /// A room whose token is derived from its name.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), token: format!("token-of-{name}") }
+    }
+}
+
+/// What goes into `encoder.toml`.
+#[derive(Debug, Clone)]
+pub struct EncoderConfig {
+    /// Device name in MQTT.
+    pub name: String,
+    /// The rooms.
+    pub rooms: Vec<Room>,
+    /// Whether RTMP is listened for.
+    pub rtmp: bool,
+    /// Where recordings go; a temporary directory if not given.
+    pub archive: Option<PathBuf>,
+    /// Smallest free space for recording.
+    pub min_free: String,
+    /// Rungs below the source: name, height, bit rate. `None` for the daemon's default.
+    pub ladder: Option<Vec<(String, u32, String)>>,
+    /// Whether WebM is made.
+    pub webm: bool,
+    /// The broker's URL.
+    pub mqtt: Option<String>,
+    http_port: u16,
+    rtmp_port: u16,
+}
+
+impl EncoderConfig {
+    /// One room with the default ladder, RTMP, and no broker.
+    pub fn room(name: &str) -> Self {
+        Self {
+            name: "enc-under-test".into(),
+            rooms: vec![Room::new(name)],
+            rtmp: true,
+            archive: None,
+            min_free: "1MiB".into(),
+            ladder: None,
+            webm: true,
+            mqtt: None,
+            http_port: 0,
+            rtmp_port: 0,
+        }
+    }
+
+    /// The cheapest encoder: one small rung and no WebM, for tests of other things.
+    pub fn light(room: &str) -> Self {
+        Self {
+            ladder: Some(vec![("180p".into(), 180, "150k".into())]),
+            webm: false,
+            ..Self::room(room)
+        }
+    }
+
+    /// With a second room.
+    #[must_use]
+    pub fn and_room(mut self, name: &str) -> Self {
+        self.rooms.push(Room::new(name));
+        self
+    }
+
+    /// With a broker.
+    #[must_use]
+    pub fn with_broker(mut self, broker: &Broker) -> Self {
+        self.mqtt = Some(broker.url());
+        self
+    }
+
+    /// The file's text. `archive` is used when no place was given.
+    pub fn to_toml(&self, archive: &Path) -> String {
+        let archive = self.archive.as_deref().unwrap_or(archive);
+        let mut text =
+            format!("name = {:?}\n[listen]\nhttp = \"127.0.0.1:{}\"\n", self.name, self.http_port);
+        if self.rtmp {
+            let _ = writeln!(text, "rtmp = \"127.0.0.1:{}\"", self.rtmp_port);
+        }
+        let _ = writeln!(text, "[archive]\npath = {archive:?}\nmin_free = {:?}", self.min_free);
+        for (name, height, bitrate) in self.ladder.iter().flatten() {
+            let _ = writeln!(
+                text,
+                "[[ladder]]\nname = {name:?}\nheight = {height}\nbitrate = {bitrate:?}"
+            );
+        }
+        if !self.webm {
+            text.push_str("[webm]\nhigh = \"off\"\nlow = \"off\"\n");
+        }
+        for room in &self.rooms {
+            let _ = writeln!(
+                text,
+                "[[room]]\nname = {:?}\ntitle = \"Room {}\"\ntoken = {:?}",
+                room.name, room.name, room.token
+            );
+        }
+        if let Some(url) = &self.mqtt {
+            let _ = writeln!(text, "[mqtt]\nurl = {url:?}");
+        }
+        text
+    }
+}
+
+/// A running encoder.
+#[derive(Debug)]
+pub struct EncoderProcess {
+    process: Process,
+    config: EncoderConfig,
+    http: SocketAddr,
+    rtmp: Option<SocketAddr>,
+    client: Client,
+    directory: TempDir,
+}
+
+impl EncoderProcess {
+    /// Starts an encoder, and waits until it listens.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn start(config: EncoderConfig) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), config).await
+    }
+
+    async fn start_in(directory: TempDir, mut config: EncoderConfig) -> Self {
+        let text = config.to_toml(&directory.path().join("archive"));
+        let file = directory.path().join("encoder.toml");
+        std::fs::write(&file, text).unwrap();
+        let addresses = directory.path().join("addresses.json");
+        let _ = std::fs::remove_file(&addresses);
+        let launch = Launch::new(binary("encoder")).args([
+            "--config".to_owned(),
+            file.display().to_string(),
+            "--addresses".to_owned(),
+            addresses.display().to_string(),
+        ]);
+        let process = Process::start("encoder", launch, &directory.path().join("encoder.log"));
+        let listening: Value =
+            until(Duration::from_secs(20), "the encoder to listen", async || {
+                assert!(
+                    process.is_running(),
+                    "the encoder ended instead of listening:\n{}",
+                    process.tail()
+                );
+                serde_json::from_slice(&std::fs::read(&addresses).ok()?).ok()
+            })
+            .await;
+        let address = |key: &str| listening[key].as_str().and_then(|text| text.parse().ok());
+        let http: SocketAddr = address("http").expect("an `http` address in the addresses file");
+        let rtmp: Option<SocketAddr> = address("rtmp");
+        config.http_port = http.port();
+        config.rtmp_port = rtmp.map_or(0, |rtmp| rtmp.port());
+        Self { process, config, http, rtmp, client: client(), directory }
+    }
+
+    /// Kills it, and starts it again with the same files and ports.
+    ///
+    /// # Panics
+    /// When it does not come back.
+    pub async fn kill_and_restart(self) -> Self {
+        self.process.kill().await;
+        self.start_again().await
+    }
+
+    /// Starts it again with the same files and ports after it has ended.
+    ///
+    /// # Panics
+    /// When it does not come back.
+    pub async fn start_again(self) -> Self {
+        let Self { config, directory, .. } = self;
+        Self::start_in(directory, config).await
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The configuration, with the ports that it got.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// Its directory of temporary files; recordings are in `archive` there.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where HTTP is served.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where RTMP is taken.
+    ///
+    /// # Panics
+    /// When it is not configured.
+    pub fn rtmp(&self) -> SocketAddr {
+        self.rtmp.expect("an RTMP listener")
+    }
+
+    /// A URL of `path`, which starts with a slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    /// The first room's publishing token.
+    pub fn token(&self) -> &str {
+        &self.config.rooms[0].token
+    }
+
+    /// A client to ask it with.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// GETs `path`.
+    ///
+    /// # Panics
+    /// When there is no answer at all.
+    pub async fn get(&self, path: &str) -> Response {
+        let answer = self.client.get(self.url(path)).send().await;
+        answer.unwrap_or_else(|error| panic!("GET {path}: {error:?}"))
+    }
+
+    /// GETs `path` and its body, when the answer is 200.
+    pub async fn body(&self, path: &str) -> Option<bytes::Bytes> {
+        let answer = self.client.get(self.url(path)).send().await.ok()?;
+        (answer.status() == StatusCode::OK).then_some(())?;
+        answer.bytes().await.ok()
+    }
+
+    /// GETs `path` as JSON, with the first room's token.
+    pub async fn json(&self, path: &str) -> Option<Value> {
+        let request = self.client.get(self.url(path)).bearer_auth(self.token());
+        let answer = request.send().await.ok()?;
+        (answer.status() == StatusCode::OK).then_some(())?;
+        serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+    }
+
+    /// Waits until `room` can be played: its multivariant playlist is there.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub async fn live(&self, room: &str) {
+        let path = format!("/{room}/hls/index.m3u8");
+        let what = format!("room {room} to be live");
+        until(Duration::from_secs(60), &what, async || {
+            assert!(self.process.is_running(), "the encoder ended");
+            self.body(&path).await
+        })
+        .await;
+    }
+
+    /// The archived sessions of `room`: the listing as the encoder gives it.
+    pub async fn archive(&self, room: &str) -> Option<Value> {
+        self.json(&format!("/{room}/archive/")).await
+    }
+
+    /// Saves an archived session as one FLV file.
+    ///
+    /// # Panics
+    /// When it is not given out.
+    pub async fn save_session(&self, room: &str, session: &str) -> PathBuf {
+        let path = format!("/{room}/archive/{session}.flv");
+        let request = self.client.get(self.url(&path)).bearer_auth(self.token());
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "GET {path}");
+        let file = self.directory.path().join(format!("{session}.flv"));
+        std::fs::write(&file, answer.bytes().await.unwrap()).unwrap();
+        file
+    }
+}
+
+/// An HTTP client that does not follow proxies of the machine.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn client() -> Client {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    Client::builder().no_proxy().build().unwrap()
+}
