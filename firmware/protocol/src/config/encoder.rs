@@ -1,0 +1,240 @@
+//! `encoder.toml`: what an encoder must know.
+//!
+//! Only one `[[room]]` with `name` and `token` is needed; everything else has a default.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    ConfigError,
+    mqtt::{self, Mqtt},
+    section::{Section, read_document},
+    units::{BitRate, ByteSize, Span},
+    values::{Int, OrOff, Text},
+};
+use crate::{
+    names::{DeviceName, RenditionName, RoomName},
+    token::Token,
+};
+
+/// The encoder's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoder {
+    /// This device; by default the host name, made safe.
+    pub name: DeviceName,
+    /// Where to listen.
+    pub listen: Listen,
+    /// The record.
+    pub archive: Archive,
+    /// HLS.
+    pub hls: Hls,
+    /// The rungs below the source, best first.
+    pub ladder: Vec<Rung>,
+    /// WebM.
+    pub webm: Webm,
+    /// The rooms, at least one.
+    pub rooms: Vec<Room>,
+    /// Telling; `None`: not at all.
+    pub mqtt: Option<Mqtt>,
+}
+
+/// Where to listen. Port 0 is any free one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// HTTP: ingest and viewers.
+    pub http: SocketAddr,
+    /// RTMP; `None`: not at all.
+    pub rtmp: Option<SocketAddr>,
+}
+
+/// The record of everything received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// Its directory.
+    pub path: PathBuf,
+    /// With less free space than this nothing more is recorded; live goes on.
+    pub min_free: ByteSize,
+}
+
+/// HLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hls {
+    /// The least length of a segment.
+    pub segment: Duration,
+    /// Segments listed.
+    pub window: usize,
+}
+
+/// One rendition below the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rung {
+    /// Its name in URLs.
+    pub name: RenditionName,
+    /// Lines, even; the width follows the source's shape.
+    pub height: u32,
+    /// Bits per second of video.
+    pub bitrate: BitRate,
+}
+
+/// WebM; `None` switches one off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Webm {
+    /// Video bit rate of `webcast-high.webm`.
+    pub high: Option<BitRate>,
+    /// Video bit rate of `webcast-low.webm`.
+    pub low: Option<BitRate>,
+}
+
+/// One room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// Its name in URLs.
+    pub name: RoomName,
+    /// Its name for people.
+    pub title: String,
+    /// What its collector must show.
+    pub token: Token,
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// [`ConfigError`] with every problem found.
+pub fn read(file: &Path) -> Result<Encoder, ConfigError> {
+    let text = std::fs::read_to_string(file).map_err(|e| ConfigError::unreadable(file, &e))?;
+    load(&text, file)
+}
+
+/// Reads a file's text; `file` names it in errors, and relative paths start beside it.
+///
+/// # Errors
+/// [`ConfigError`] with every problem found.
+pub fn load(text: &str, file: &Path) -> Result<Encoder, ConfigError> {
+    let base = file.parent().unwrap_or(Path::new(""));
+    read_document(text, file, |root| {
+        let name = root.optional("name").unwrap_or_else(DeviceName::of_this_host);
+        let listen = listen(root);
+        let archive = archive(root, base);
+        let hls = hls(root);
+        let ladder = ladder(root);
+        let webm = webm(root);
+        let rooms = rooms(root);
+        let mqtt = mqtt::read(root, base);
+        Some(Encoder { name, listen, archive, hls, ladder, webm, rooms, mqtt })
+    })
+}
+
+fn listen(root: &Section<'_, '_, '_>) -> Listen {
+    let section = root.section("listen");
+    let http = section.or("http", SocketAddr::from(([0, 0, 0, 0], 8080)));
+    let rtmp: Option<SocketAddr> = section.optional("rtmp");
+    if let Some(rtmp) = rtmp
+        && rtmp == http
+        && rtmp.port() != 0
+    {
+        let why = format!("`rtmp` in [listen] is {rtmp}, and so is `http`; give one another port");
+        section.problem("rtmp", why);
+    }
+    section.close();
+    Listen { http, rtmp }
+}
+
+fn archive(root: &Section<'_, '_, '_>, base: &Path) -> Archive {
+    let section = root.section("archive");
+    let path = section.or("path", PathBuf::from("/var/lib/backrow/archive"));
+    let min_free = section.or("min_free", ByteSize(1 << 30));
+    section.close();
+    Archive { path: base.join(path), min_free }
+}
+
+fn hls(root: &Section<'_, '_, '_>) -> Hls {
+    let section = root.section("hls");
+    let Span(segment) = section.or("segment", Span(Duration::from_secs(2)));
+    if !(Duration::from_millis(500)..=Duration::from_secs(30)).contains(&segment) {
+        let why = format!("`segment` in [hls] is {}; it must be from 500ms to 30s", Span(segment));
+        section.problem("segment", why);
+    }
+    let Int(window) = section.or("window", Int::<3, 10_000>(8));
+    section.close();
+    Hls { segment, window: usize::try_from(window).unwrap_or(8) }
+}
+
+fn ladder(root: &Section<'_, '_, '_>) -> Vec<Rung> {
+    let Some(sections) = root.sections("ladder") else {
+        let rung = |name: &str, height, bits| {
+            let name = name.parse().ok()?;
+            Some(Rung { name, height, bitrate: BitRate(bits) })
+        };
+        return [rung("480p", 480, 700_000), rung("240p", 240, 250_000)]
+            .into_iter()
+            .flatten()
+            .collect();
+    };
+    let mut names = BTreeSet::new();
+    let mut rungs = Vec::new();
+    for section in sections {
+        let name: Option<RenditionName> = section.required("name");
+        let height = section.required::<Int<16, 4320>>("height").map(|Int(height)| height);
+        let bitrate = section.required("bitrate");
+        if let Some(height) = height
+            && height % 2 == 1
+        {
+            let why = format!(
+                "`height` in [[ladder]] is {height}; it must be even, for example: height = {}",
+                height + 1
+            );
+            section.problem("height", why);
+        }
+        if let Some(name) = &name
+            && !names.insert(name.clone())
+        {
+            let why =
+                format!("`name` in [[ladder]]: there is another rendition \"{name}\"; rename one");
+            section.problem("name", why);
+        }
+        section.close();
+        if let (Some(name), Some(height), Some(bitrate)) = (name, height, bitrate) {
+            rungs.push(Rung { name, height, bitrate });
+        }
+    }
+    rungs
+}
+
+fn webm(root: &Section<'_, '_, '_>) -> Webm {
+    let section = root.section("webm");
+    let OrOff(high) = section.or("high", OrOff(Some(BitRate(800_000))));
+    let OrOff(low) = section.or("low", OrOff(Some(BitRate(300_000))));
+    section.close();
+    Webm { high, low }
+}
+
+fn rooms(root: &Section<'_, '_, '_>) -> Vec<Room> {
+    let sections = root.sections("room").unwrap_or_default();
+    if sections.is_empty() {
+        let why = "there is no room; add one:\n    [[room]]\n    name = \"main-hall\"\n    \
+                   token = \"correct-horse-battery\"";
+        root.problem("room", why.to_owned());
+    }
+    let mut names = BTreeSet::new();
+    let mut rooms = Vec::new();
+    for section in sections {
+        let name: Option<RoomName> = section.required("name");
+        let title = section.optional("title").map(|Text(text)| text);
+        let token = section.required("token");
+        if let Some(name) = &name
+            && !names.insert(name.clone())
+        {
+            let why = format!("`name` in [[room]]: there is another room \"{name}\"; rename one");
+            section.problem("name", why);
+        }
+        section.close();
+        if let (Some(name), Some(token)) = (name, token) {
+            rooms.push(Room { title: title.unwrap_or_else(|| name.to_string()), name, token });
+        }
+    }
+    rooms
+}
