@@ -1,0 +1,84 @@
+// Builds the pages into dist/: hashed assets, gzip copies beside them, and two HTML templates
+// whose {{room}} and {{title}} the encoder fills in.
+import { build } from "esbuild";
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { basename, extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+const require = createRequire(import.meta.url);
+
+// Phones from about 2017 on. hls.js itself is served as its authors built it (ES5).
+const target = ["es2017"];
+
+if (process.argv.includes("--tests")) {
+  const tests = readdirSync(join(here, "test")).filter((name) => name.endsWith(".test.ts"));
+  rmSync(join(here, ".tests"), { recursive: true, force: true });
+  await build({
+    entryPoints: tests.map((name) => join(here, "test", name)),
+    outdir: join(here, ".tests"),
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    external: ["node:*"],
+    sourcemap: "inline",
+  });
+} else {
+  await pages();
+}
+
+async function pages() {
+  const dist = join(here, "dist");
+  rmSync(dist, { recursive: true, force: true });
+  mkdirSync(join(dist, "assets"), { recursive: true });
+
+  const names = {};
+  const put = (name, content) => {
+    const hash = createHash("sha256").update(content).digest("hex").slice(0, 10);
+    const ext = extname(name);
+    const hashed = `${basename(name, ext)}-${hash}${ext}`;
+    writeFileSync(join(dist, "assets", hashed), content);
+    writeFileSync(join(dist, "assets", `${hashed}.gz`), gzipSync(content, { level: 9 }));
+    names[name] = hashed;
+    return hashed;
+  };
+
+  // hls.js is its own file: a browser that plays HLS itself never asks for it.
+  const hls = readFileSync(require.resolve("hls.js/dist/hls.light.min.js"), "utf8");
+  put("hls.js", hls.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n"));
+  put("icon.svg", readFileSync(join(here, "src/icon.svg")));
+
+  const common = { bundle: true, minify: true, write: false, target, legalComments: "none" };
+  for (const page of ["player", "rooms"]) {
+    const result = await build({
+      ...common,
+      entryPoints: [join(here, `src/${page}.ts`)],
+      format: "iife",
+      define: { HLS_ASSET: JSON.stringify(names["hls.js"]) },
+    });
+    put(`${page}.js`, result.outputFiles[0].contents);
+  }
+  const style = await build({ ...common, entryPoints: [join(here, "src/style.css")] });
+  put("style.css", style.outputFiles[0].contents);
+
+  for (const page of ["player.html", "rooms.html", "missing.html"]) {
+    const html = readFileSync(join(here, "src", page), "utf8").replace(
+      /%([a-z]+\.[a-z]+)%/g,
+      (_, name) => {
+        if (!names[name]) throw new Error(`${page} names an asset that is not built: ${name}`);
+        return names[name];
+      },
+    );
+    writeFileSync(join(dist, page), html);
+  }
+
+  for (const [name, hashed] of Object.entries(names)) {
+    const raw = readFileSync(join(dist, "assets", hashed)).length;
+    const gz = readFileSync(join(dist, "assets", `${hashed}.gz`)).length;
+    console.log(`${name.padEnd(12)} ${String(raw).padStart(7)} bytes, ${String(gz).padStart(6)} gzipped`);
+  }
+}
