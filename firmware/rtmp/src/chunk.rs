@@ -132,14 +132,20 @@ impl Reader {
         if take < left {
             self.open = Some((id, left - take));
             if self.pending > self.limits.pending {
-                return Err(Error::TooMuchPending { size: self.pending, limit: self.limits.pending });
+                return Err(Error::TooMuchPending {
+                    size: self.pending,
+                    limit: self.limits.pending,
+                });
             }
             return Ok(Progress::Starved);
         }
         self.open = None;
         if stream.body.len() < stream.length {
             if self.pending > self.limits.pending {
-                return Err(Error::TooMuchPending { size: self.pending, limit: self.limits.pending });
+                return Err(Error::TooMuchPending {
+                    size: self.pending,
+                    limit: self.limits.pending,
+                });
             }
             return Ok(Progress::Chunk);
         }
@@ -366,7 +372,12 @@ mod tests {
     fn message() -> impl Strategy<Value = Message> {
         let time = prop_oneof![any::<u32>(), Just(EXTENDED), Just(EXTENDED - 1), 0u32..1000];
         (any::<u8>(), any::<u32>(), time, prop::collection::vec(any::<u8>(), 0..700)).prop_map(
-            |(kind, stream, timestamp, body)| Message { kind, stream, timestamp, body: body.into() },
+            |(kind, stream, timestamp, body)| Message {
+                kind,
+                stream,
+                timestamp,
+                body: body.into(),
+            },
         )
     }
 

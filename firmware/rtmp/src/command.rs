@@ -140,8 +140,8 @@ pub(crate) fn answer(message: &Message) -> Option<Message> {
 
 /// A control message's number.
 pub(crate) fn number(message: &Message) -> Result<u32, Error> {
-    message.body.first_chunk::<4>().copied().map(u32::from_be_bytes).ok_or_else(|| {
-        Error::Command { what: format!("a control message of {} bytes", message.body.len()) }
+    message.body.first_chunk::<4>().copied().map(u32::from_be_bytes).ok_or_else(|| Error::Command {
+        what: format!("a control message of {} bytes", message.body.len()),
     })
 }
 

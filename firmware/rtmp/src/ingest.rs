@@ -349,11 +349,9 @@ impl Ingest {
             "releaseStream" | "FCPublish" | "getStreamLength" | "_checkbw" => {
                 self.result(stream, &command, vec![Amf0Value::Null, Amf0Value::Undefined])?;
             }
-            "FCUnpublish" | "deleteStream" | "closeStream" => {
-                if self.publishing() {
-                    self.close();
-                    return Ok(Some(Event::End));
-                }
+            "FCUnpublish" | "deleteStream" | "closeStream" if self.publishing() => {
+                self.close();
+                return Ok(Some(Event::End));
             }
             "play" | "play2" => {
                 let text = "this port takes publishers only; players use HTTP";
