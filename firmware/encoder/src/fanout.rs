@@ -1,1 +1,0 @@
-//! One fan-out engine for every progressive format.
