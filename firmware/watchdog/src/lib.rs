@@ -27,6 +27,7 @@
 //! # }
 //! ```
 
+pub mod backoff;
 pub mod board;
 pub mod clock;
 pub mod mood;

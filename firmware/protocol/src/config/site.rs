@@ -98,6 +98,8 @@ pub enum SourceKind {
     File,
     /// A test picture and a tone.
     Test,
+    /// A flash and a beep, to measure with; for tests, and not advertised.
+    Flash,
 }
 
 /// What a mixer sends.
@@ -125,9 +127,11 @@ pub enum Channels {
 }
 
 macro_rules! words {
-    ($type:ident { $($word:literal => $variant:ident),* $(,)? }) => {
+    ($type:ident { $($word:literal => $variant:ident),* $(,)? }
+     hidden { $($hidden:literal => $other:ident),* }) => {
         impl Choice for $type {
             const ALL: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),*];
+            const HIDDEN: &'static [(&'static str, Self)] = &[$(($hidden, Self::$other)),*];
         }
 
         impl $type {
@@ -135,7 +139,8 @@ macro_rules! words {
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
-                    $(Self::$variant => $word),*
+                    $(Self::$variant => $word,)*
+                    $(Self::$other => $hidden,)*
                 }
             }
         }
@@ -151,6 +156,7 @@ macro_rules! words {
             fn from_str(text: &str) -> Result<Self, String> {
                 match text {
                     $($word => Ok(Self::$variant),)*
+                    $($hidden => Ok(Self::$other),)*
                     _ => Err(format!("{text:?} is not one of {}", [$($word),*].join(", "))),
                 }
             }
@@ -160,11 +166,11 @@ macro_rules! words {
 
 words!(SourceKind {
     "auto" => Auto, "v4l2" => V4l2, "dv" => Dv, "mixer" => Mixer, "file" => File, "test" => Test,
-});
-words!(MixerFormat { "matroska" => Matroska, "dvswitch" => DvSwitch });
+} hidden { "flash" => Flash });
+words!(MixerFormat { "matroska" => Matroska, "dvswitch" => DvSwitch } hidden {});
 words!(Channels {
     "stereo" => Stereo, "left" => Left, "right" => Right, "mix" => Mix, "swap" => Swap,
-});
+} hidden {});
 
 /// What to capture.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -254,6 +254,8 @@ fn example_between(min: u32, max: u32) -> u32 {
 pub(super) trait Choice: Copy + Sized + 'static {
     /// Each word and what it means.
     const ALL: &'static [(&'static str, Self)];
+    /// Words that are accepted and not advertised.
+    const HIDDEN: &'static [(&'static str, Self)] = &[];
 }
 
 impl<C: Choice> Value for C {
@@ -264,7 +266,8 @@ impl<C: Choice> Value for C {
     }
     fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
         let text = text(value)?;
-        C::ALL.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice).ok_or_else(|| {
+        let choice = C::ALL.iter().chain(C::HIDDEN).find(|(word, _)| *word == text);
+        choice.map(|(_, choice)| *choice).ok_or_else(|| {
             Wrong::NotOneOf(nearest(text, C::ALL.iter().map(|(word, _)| *word)).map(str::to_owned))
         })
     }

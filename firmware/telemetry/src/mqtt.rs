@@ -1,0 +1,133 @@
+//! Telling an MQTT broker how the device is. See `protocol::topics` for what is told where.
+//!
+//! ```text
+//! board, events, numbers, preview ──▶ outbox (bounded) ──one message at a time──▶ broker
+//!                                       gauges: newest wins
+//!                                       events: in order, the oldest dropped and counted
+//!
+//!   ┌─▶ connecting ──accepted──▶ connected: init, birth, moods, ready ──cancel──▶ disconnected
+//!   │        │ refused, no answer     │ lost
+//!   └──wait──┴────────────────────────┘     (twice as long each time, with jitter)
+//! ```
+//! Nothing here ever makes anybody wait. A broker that is missing or wrong shows as the component
+//! `mqtt` on the board, with a reason; all else goes on. If the program dies, the broker publishes
+//! its last will: state `lost`.
+
+mod connect;
+mod outbox;
+mod session;
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use protocol::{config::Mqtt, payload::Birth};
+use serde_json::{Map, Value};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use watchdog::{board::Board, clock::SharedClock};
+
+/// The component's name on the board.
+pub const COMPONENT: &str = "mqtt";
+/// The largest preview sent, bytes; a larger one is passed over.
+pub const MAX_PREVIEW: usize = 20_000;
+
+/// How often gauges are sent, and how patient the reporter is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Periods {
+    /// Between two `health`.
+    pub health: Duration,
+    /// Between two `preview`.
+    pub preview: Duration,
+    /// The first wait after a failure.
+    pub retry: Duration,
+    /// The longest.
+    pub retry_cap: Duration,
+    /// To connect, with encryption and log-in.
+    pub connect: Duration,
+    /// Silence after which the connection is tested; a broker waits half as long again.
+    pub keep_alive: Duration,
+    /// For the last words when the daemon stops.
+    pub farewell: Duration,
+}
+
+impl Default for Periods {
+    fn default() -> Self {
+        Self {
+            health: Duration::from_secs(5),
+            preview: Duration::from_secs(10),
+            retry: Duration::from_secs(1),
+            retry_cap: Duration::from_secs(60),
+            connect: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(10),
+            farewell: Duration::from_secs(2),
+        }
+    }
+}
+
+type Numbers = Box<dyn Fn() -> Map<String, Value> + Send + Sync>;
+
+/// What is told, and to whom.
+pub struct Reporter {
+    broker: Mqtt,
+    birth: Birth,
+    numbers: Numbers,
+    preview: Option<watch::Receiver<Option<Bytes>>>,
+    periods: Periods,
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reporter").field("broker", &self.broker).finish_non_exhaustive()
+    }
+}
+
+impl Reporter {
+    /// A reporter for a device, which `birth` names.
+    #[must_use]
+    pub fn new(broker: Mqtt, birth: Birth) -> Self {
+        Self {
+            broker,
+            birth,
+            numbers: Box::new(Map::new),
+            preview: None,
+            periods: Periods::default(),
+        }
+    }
+
+    /// The role's own numbers, put into every `health`. Called on the reporter's task: it must not
+    /// wait.
+    #[must_use]
+    pub fn numbers(
+        mut self,
+        numbers: impl Fn() -> Map<String, Value> + Send + Sync + 'static,
+    ) -> Self {
+        self.numbers = Box::new(numbers);
+        self
+    }
+
+    /// Where the newest preview JPEG is found.
+    #[must_use]
+    pub fn preview(mut self, preview: watch::Receiver<Option<Bytes>>) -> Self {
+        self.preview = Some(preview);
+        self
+    }
+
+    /// Other periods than the usual ones.
+    #[must_use]
+    pub fn periods(mut self, periods: Periods) -> Self {
+        self.periods = periods;
+        self
+    }
+
+    /// Starts telling. When cancelled, it sends what is still to be told, says `disconnected`, and
+    /// the task ends, within [`Periods::farewell`]. Aborting the task leaves the last will to speak.
+    #[must_use = "wait for the task at the end, so that the last words get out"]
+    pub fn spawn(
+        self,
+        board: Board,
+        clock: SharedClock,
+        cancel: CancellationToken,
+    ) -> JoinHandle<()> {
+        tokio::spawn(session::run(self, board, clock, cancel))
+    }
+}

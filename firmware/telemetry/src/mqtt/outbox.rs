@@ -1,0 +1,219 @@
+//! What is still to be told. Pure and bounded: a gauge keeps only its newest value, events keep
+//! their order, and when there are too many the oldest is dropped and counted.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use heapless::Deque;
+use protocol::{
+    names::DeviceName,
+    payload::{Birth, ComponentState, Event, Health, Lifecycle, State},
+    topics::{ComponentName, Topic},
+};
+
+/// Events kept while the broker is away.
+pub(super) const MAX_EVENTS: usize = 256;
+
+/// One thing to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Item {
+    State(Lifecycle),
+    Birth,
+    Component(ComponentName, ComponentState),
+    /// A component that is no more: its retained message is removed.
+    Gone(ComponentName),
+    Event(Event),
+    Health(Health),
+    Preview(Bytes),
+}
+
+/// An item as the broker gets it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Message {
+    pub(super) topic: String,
+    pub(super) payload: Bytes,
+    pub(super) retain: bool,
+    /// QoS 1: told until the broker has it. Else QoS 0.
+    pub(super) surely: bool,
+}
+
+/// All that is to be told.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    birth: Birth,
+    birth_told: bool,
+    /// What the broker knows, and what it should.
+    state_told: Option<Lifecycle>,
+    state: Lifecycle,
+    /// Each component's state, `None` when it is no more, and whether the broker knows it.
+    components: BTreeMap<ComponentName, (Option<ComponentState>, bool)>,
+    health: Option<Health>,
+    preview: Option<Bytes>,
+    events: Deque<Event, MAX_EVENTS>,
+    dropped: u64,
+}
+
+impl Outbox {
+    pub(super) fn new(birth: Birth) -> Self {
+        Self {
+            birth,
+            birth_told: false,
+            state_told: None,
+            state: Lifecycle::Ready,
+            components: BTreeMap::new(),
+            health: None,
+            preview: None,
+            events: Deque::new(),
+            dropped: 0,
+        }
+    }
+
+    pub(super) fn device(&self) -> &DeviceName {
+        &self.birth.device
+    }
+
+    /// A new connection: the broker is taken to know nothing.
+    pub(super) fn connected(&mut self) {
+        self.birth_told = false;
+        self.state_told = None;
+        for (_, told) in self.components.values_mut() {
+            *told = false;
+        }
+    }
+
+    /// The state to be in once everything else is told.
+    pub(super) fn set_state(&mut self, state: Lifecycle) {
+        self.state = state;
+    }
+
+    /// All components as they are now.
+    pub(super) fn set_components(&mut self, now: BTreeMap<ComponentName, ComponentState>) {
+        for (name, known) in &mut self.components {
+            if !now.contains_key(name) && known.0.is_some() {
+                *known = (None, false);
+            }
+        }
+        for (name, state) in now {
+            let known = self.components.get(&name);
+            if known.is_none_or(|(old, _)| old.as_ref() != Some(&state)) {
+                self.components.insert(name, (Some(state), false));
+            }
+        }
+    }
+
+    pub(super) fn set_health(&mut self, health: Health) {
+        self.health = Some(health);
+    }
+
+    pub(super) fn set_preview(&mut self, jpeg: Bytes) {
+        self.preview = Some(jpeg);
+    }
+
+    /// Adds an event; the oldest goes when there is no room.
+    pub(super) fn push_event(&mut self, event: Event) {
+        if self.events.is_full() {
+            self.events.pop_front();
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        let _ = self.events.push_back(event);
+    }
+
+    /// Events that were lost before they came here.
+    pub(super) fn missed_events(&mut self, count: u64) {
+        self.dropped = self.dropped.saturating_add(count);
+    }
+
+    /// Events lost so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// What to tell next, if anything: who we are, then how all is, then what happened, then
+    /// numbers. The same until [`Outbox::told`].
+    pub(super) fn next(&self) -> Option<Item> {
+        if self.state_told.is_none() {
+            return Some(Item::State(Lifecycle::Init));
+        }
+        if !self.birth_told {
+            return Some(Item::Birth);
+        }
+        if let Some((name, (state, _))) = self.components.iter().find(|(_, (_, told))| !told) {
+            return Some(match state {
+                Some(state) => Item::Component(name.clone(), state.clone()),
+                None => Item::Gone(name.clone()),
+            });
+        }
+        if self.state_told != Some(self.state) {
+            return Some(Item::State(self.state));
+        }
+        if let Some(event) = self.events.front() {
+            return Some(Item::Event(event.clone()));
+        }
+        if let Some(health) = &self.health {
+            return Some(Item::Health(health.clone()));
+        }
+        self.preview.clone().map(Item::Preview)
+    }
+
+    /// An item got there. What replaced it meanwhile is still to be told.
+    pub(super) fn told(&mut self, item: &Item) {
+        match item {
+            Item::State(state) => self.state_told = Some(*state),
+            Item::Birth => self.birth_told = true,
+            Item::Component(name, state) => {
+                if let Some((now, told)) = self.components.get_mut(name) {
+                    *told = now.as_ref() == Some(state);
+                }
+            }
+            Item::Gone(name) => {
+                if self.components.get(name).is_some_and(|(now, _)| now.is_none()) {
+                    self.components.remove(name);
+                }
+            }
+            Item::Event(event) => {
+                if self.events.front().is_some_and(|front| front.seq == event.seq) {
+                    self.events.pop_front();
+                }
+            }
+            Item::Health(health) => {
+                if self.health.as_ref() == Some(health) {
+                    self.health = None;
+                }
+            }
+            Item::Preview(jpeg) => {
+                if self.preview.as_ref() == Some(jpeg) {
+                    self.preview = None;
+                }
+            }
+        }
+    }
+
+    /// Forgets what is of no use to say while leaving.
+    pub(super) fn leaving(&mut self) {
+        self.health = None;
+        self.preview = None;
+    }
+
+    /// The item as the broker gets it.
+    pub(super) fn message(&self, item: &Item) -> Message {
+        let json =
+            |value: Result<Vec<u8>, serde_json::Error>| Bytes::from(value.unwrap_or_default());
+        let (topic, payload, surely) = match item {
+            Item::State(state) => (Topic::State, state_json(*state), true),
+            Item::Birth => (Topic::Birth, json(serde_json::to_vec(&self.birth)), true),
+            Item::Component(name, state) => {
+                (Topic::Component(name.clone()), json(serde_json::to_vec(state)), true)
+            }
+            Item::Gone(name) => (Topic::Component(name.clone()), Bytes::new(), true),
+            Item::Event(event) => (Topic::Event, json(serde_json::to_vec(event)), true),
+            Item::Health(health) => (Topic::Health, json(serde_json::to_vec(health)), false),
+            Item::Preview(jpeg) => (Topic::Preview, jpeg.clone(), false),
+        };
+        Message { topic: topic.of(self.device()), payload, retain: topic.retained(), surely }
+    }
+}
+
+/// A state's payload.
+pub(super) fn state_json(state: Lifecycle) -> Bytes {
+    serde_json::to_vec(&State::new(state)).unwrap_or_default().into()
+}

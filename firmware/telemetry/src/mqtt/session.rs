@@ -1,0 +1,375 @@
+//! The reporter's task: gathers what is to be told, keeps a connection, and tells.
+
+use std::{
+    future::pending,
+    pin::{Pin, pin},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use protocol::{
+    payload::{self, Event as BoardEvent, EventKind, Health, Lifecycle},
+    topics::ComponentName,
+};
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, Outgoing, Packet, PublishNoticeError,
+    PublishOptions,
+};
+use tokio::{
+    sync::{Notify, broadcast, watch},
+    time::{Interval, MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use watchdog::{
+    backoff::{Backoff, jitter},
+    board::Board,
+    clock::SharedClock,
+    mood::Mood,
+};
+
+use super::{
+    COMPONENT, MAX_PREVIEW, Reporter, connect,
+    outbox::{Item, Outbox},
+};
+use crate::vitals::Vitals;
+
+/// A connection that held this long was a good one.
+const GOOD_CONNECTION: Duration = Duration::from_secs(10);
+
+/// Why a session ended.
+enum End {
+    /// The connection is gone, or never came.
+    Lost(Mood, String),
+    /// We were told to stop.
+    Cancelled,
+}
+
+/// Tells until cancelled.
+pub(super) async fn run(
+    reporter: Reporter,
+    board: Board,
+    clock: SharedClock,
+    cancel: CancellationToken,
+) {
+    let shown = reporter.broker.shown();
+    let mut backoff = Backoff::new(reporter.periods.retry, reporter.periods.retry_cap);
+    let mut desk = Desk::new(&reporter, &board, &clock);
+    board.set(COMPONENT, Mood::Waking, format!("connecting to {shown}"));
+    loop {
+        let before = clock.monotonic();
+        let (mood, reason) = match desk.session(&cancel).await {
+            End::Lost(mood, reason) => (mood, reason),
+            End::Cancelled => break,
+        };
+        if clock.monotonic().saturating_sub(before) >= GOOD_CONNECTION + reporter.periods.connect {
+            backoff.reset();
+        }
+        let wait = backoff.next(jitter());
+        let seconds = wait.as_secs_f64().ceil();
+        board.set(COMPONENT, mood, format!("{reason}; trying again in {seconds} s"));
+        if !desk.gather_for(wait, &cancel).await {
+            break;
+        }
+    }
+    board.set(COMPONENT, Mood::Sleeping, "stopped on purpose");
+}
+
+/// Everything the task works with.
+struct Desk<'a> {
+    reporter: &'a Reporter,
+    outbox: Box<Outbox>,
+    sources: Sources<'a>,
+    /// Dropped events that were not spoken of yet.
+    dropped_told: u64,
+}
+
+impl<'a> Desk<'a> {
+    fn new(reporter: &'a Reporter, board: &'a Board, clock: &'a SharedClock) -> Self {
+        let mut outbox = Box::new(Outbox::new(reporter.birth.clone()));
+        let sources = Sources::new(reporter, board, clock, &mut outbox);
+        Self { reporter, outbox, sources, dropped_told: 0 }
+    }
+
+    /// Gathers without a connection; `false` when cancelled.
+    async fn gather_for(&mut self, wait: Duration, cancel: &CancellationToken) -> bool {
+        let mut over = pin!(tokio::time::sleep(wait));
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return false,
+                () = &mut over => return true,
+                () = self.sources.next(&mut self.outbox) => {}
+            }
+        }
+    }
+
+    /// One connection, from the attempt to its end.
+    async fn session(&mut self, cancel: &CancellationToken) -> End {
+        let Reporter { broker, periods, .. } = self.reporter;
+        let device = self.outbox.device().clone();
+        let shown = broker.shown();
+        let options = match connect::options(broker, &device, periods) {
+            Ok(options) => options,
+            Err(reason) => return End::Lost(Mood::Sad, reason),
+        };
+        let (client, eventloop) = AsyncClient::builder(options).capacity(4).build();
+        let accepted = Notify::new();
+        let mut pump = pin!(pump(eventloop, &accepted));
+        let mut connected = false;
+        let mut under_way: Option<UnderWay> = None;
+        loop {
+            if connected && under_way.is_none() {
+                under_way = UnderWay::begin(&client, &self.outbox);
+            }
+            tokio::select! {
+                error = &mut pump => {
+                    let (mood, reason) = connect::explain(&error, &shown, &device);
+                    return End::Lost(mood, reason);
+                }
+                () = accepted.notified(), if !connected => {
+                    connected = true;
+                    self.outbox.connected();
+                    self.sources.board.set(COMPONENT, Mood::Happy, format!("connected to {shown}"));
+                    self.speak_of_dropped();
+                }
+                outcome = UnderWay::outcome(&mut under_way) => {
+                    if let Some((item, outcome)) = outcome {
+                        self.account(&item, outcome, &shown);
+                    }
+                }
+                () = self.sources.next(&mut self.outbox) => {}
+                () = cancel.cancelled() => break,
+            }
+        }
+        if connected {
+            self.sources.take_waiting_events(&mut self.outbox);
+            let farewell = self.farewell(&client, pump, under_way);
+            if timeout(periods.farewell, farewell).await.is_err() {
+                tracing::warn!("the broker at {shown} did not take the last words in time");
+            }
+        }
+        End::Cancelled
+    }
+
+    /// Tells what is left and that we leave.
+    async fn farewell(
+        &mut self,
+        client: &AsyncClient,
+        mut pump: Pin<&mut impl Future<Output = ConnectionError>>,
+        mut under_way: Option<UnderWay>,
+    ) {
+        self.outbox.leaving();
+        self.outbox.set_state(Lifecycle::Disconnected);
+        let last_words = async {
+            loop {
+                if under_way.is_none() {
+                    under_way = UnderWay::begin(client, &self.outbox);
+                }
+                if under_way.is_none() {
+                    break;
+                }
+                if let Some((item, _)) = UnderWay::outcome(&mut under_way).await {
+                    self.outbox.told(&item);
+                }
+            }
+            // Normal disconnection: the broker throws the last will away.
+            client.disconnect().await
+        };
+        tokio::select! {
+            _ = &mut pump => {}
+            _ = last_words => {
+                let _ = pump.await;
+            }
+        }
+    }
+
+    /// Takes note of how a message went.
+    fn account(&mut self, item: &Item, outcome: Result<(), PublishNoticeError>, shown: &str) {
+        match outcome {
+            Ok(()) => self.outbox.told(item),
+            // The connection is going; its end says why, and the item is told again after it.
+            Err(PublishNoticeError::Recv | PublishNoticeError::SessionReset) => {}
+            Err(PublishNoticeError::Qos0NotFlushed) => {}
+            Err(error) => {
+                // Refused for good: telling it again and again would keep back everything else.
+                let topic = self.outbox.message(item).topic;
+                let reason = format!("the broker at {shown} does not take {topic}: {error}");
+                self.sources.board.set(COMPONENT, Mood::Sad, reason);
+                self.outbox.told(item);
+            }
+        }
+    }
+
+    fn speak_of_dropped(&mut self) {
+        let new = self.outbox.dropped().saturating_sub(self.dropped_told);
+        if new > 0 {
+            self.dropped_told = self.outbox.dropped();
+            let message = format!("{new} events were dropped while the broker was away");
+            self.sources.board.event(EventKind::Loss, COMPONENT, message);
+        }
+    }
+}
+
+/// Where what is told comes from.
+struct Sources<'a> {
+    reporter: &'a Reporter,
+    board: &'a Board,
+    clock: &'a SharedClock,
+    born: Duration,
+    changes: watch::Receiver<u64>,
+    events: broadcast::Receiver<BoardEvent>,
+    preview: Option<watch::Receiver<Option<Bytes>>>,
+    health_ticks: Interval,
+    preview_ticks: Interval,
+}
+
+impl<'a> Sources<'a> {
+    fn new(
+        reporter: &'a Reporter,
+        board: &'a Board,
+        clock: &'a SharedClock,
+        outbox: &mut Outbox,
+    ) -> Self {
+        let ticks = |period: Duration| {
+            let mut ticks = interval(period.max(Duration::from_millis(1)));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        };
+        let mut changes = board.subscribe();
+        changes.mark_changed();
+        let mut preview = reporter.preview.clone();
+        if let Some(preview) = &mut preview {
+            preview.mark_changed();
+        }
+        // What happened before we came is told too.
+        let (earlier, events) = board.follow_events();
+        for event in earlier {
+            outbox.push_event(event);
+        }
+        Self {
+            reporter,
+            board,
+            clock,
+            born: clock.monotonic(),
+            changes,
+            events,
+            preview,
+            health_ticks: ticks(reporter.periods.health),
+            preview_ticks: ticks(reporter.periods.preview),
+        }
+    }
+
+    /// Waits for news and puts it into the outbox. Cancel-safe.
+    async fn next(&mut self, outbox: &mut Outbox) {
+        tokio::select! {
+            changed = self.changes.changed() => match changed {
+                Ok(()) => self.moods(outbox),
+                Err(_) => pending().await,
+            },
+            event = self.events.recv() => match event {
+                Ok(event) => outbox.push_event(event),
+                Err(broadcast::error::RecvError::Lagged(count)) => outbox.missed_events(count),
+                Err(broadcast::error::RecvError::Closed) => pending().await,
+            },
+            _ = self.health_ticks.tick() => outbox.set_health(self.health(outbox.dropped())),
+            _ = self.preview_ticks.tick() => self.take_preview(outbox),
+        }
+    }
+
+    /// Events that came and were not gathered yet, and the moods as they are at last.
+    fn take_waiting_events(&mut self, outbox: &mut Outbox) {
+        while let Ok(event) = self.events.try_recv() {
+            outbox.push_event(event);
+        }
+        self.moods(outbox);
+    }
+
+    fn moods(&self, outbox: &mut Outbox) {
+        let snapshot = self.board.snapshot();
+        // Whoever reads this is connected, so our own mood is no cause for alarm.
+        let alarm = snapshot.iter().any(|(name, status)| {
+            name != COMPONENT && matches!(status.mood, Mood::Sad | Mood::Lost)
+        });
+        outbox.set_state(if alarm { Lifecycle::Alert } else { Lifecycle::Ready });
+        let named = snapshot
+            .iter()
+            .map(|(name, status)| (ComponentName::made_safe(name), status.into()))
+            .collect();
+        outbox.set_components(named);
+    }
+
+    fn health(&self, events_dropped: u64) -> Health {
+        let Vitals { load, memory_bytes, temperature_c } = Vitals::read();
+        Health {
+            v: payload::VERSION,
+            at: self.clock.utc(),
+            mood: self.board.worst().0,
+            uptime_s: self.clock.monotonic().saturating_sub(self.born).as_secs(),
+            load,
+            memory_bytes,
+            temperature_c,
+            events_dropped,
+            more: (self.reporter.numbers)(),
+        }
+    }
+
+    fn take_preview(&mut self, outbox: &mut Outbox) {
+        let Some(preview) = &mut self.preview else { return };
+        // An error means that nobody makes previews any more.
+        if !preview.has_changed().unwrap_or(false) {
+            return;
+        }
+        let jpeg = preview.borrow_and_update().clone();
+        match jpeg {
+            Some(jpeg) if jpeg.len() <= MAX_PREVIEW => outbox.set_preview(jpeg),
+            Some(jpeg) => tracing::warn!(
+                "a preview of {} bytes is more than the {MAX_PREVIEW} that are sent",
+                jpeg.len()
+            ),
+            None => {}
+        }
+    }
+}
+
+/// A message that was handed over and is not confirmed yet. There is one at a time: so a gauge
+/// that changes meanwhile is sent once with its newest value, and nothing queues up elsewhere.
+struct UnderWay {
+    item: Item,
+    confirmed: Pin<Box<dyn Future<Output = Result<(), PublishNoticeError>> + Send>>,
+}
+
+impl UnderWay {
+    fn begin(client: &AsyncClient, outbox: &Outbox) -> Option<Self> {
+        let item = outbox.next()?;
+        let message = outbox.message(&item);
+        let options = if message.surely {
+            PublishOptions::at_least_once()
+        } else {
+            PublishOptions::at_most_once()
+        };
+        let options = options.retain(message.retain);
+        // With nothing under way there is always room; an error means that the connection is going.
+        let notice = client.try_publish_tracked(message.topic, message.payload, options).ok()?;
+        Some(Self { item, confirmed: Box::pin(notice.wait_completion_async()) })
+    }
+
+    /// Waits for the confirmation; for ever when nothing is under way. Cancel-safe.
+    async fn outcome(this: &mut Option<Self>) -> Option<(Item, Result<(), PublishNoticeError>)> {
+        let Some(under_way) = this else { return pending().await };
+        let outcome = under_way.confirmed.as_mut().await;
+        this.take().map(|under_way| (under_way.item, outcome))
+    }
+}
+
+/// Keeps the connection going; returns with its end. Never dropped half-way through a packet.
+async fn pump(mut eventloop: EventLoop, accepted: &Notify) -> ConnectionError {
+    loop {
+        match eventloop.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(_))) => accepted.notify_one(),
+            Ok(Event::Outgoing(Outgoing::Disconnect)) => {
+                tracing::debug!("disconnected");
+            }
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+}
