@@ -16,6 +16,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
+use rustls_platform_verifier::BuilderVerifierExt;
 use watchdog::mood::Mood;
 
 use super::{Periods, outbox::state_json};
@@ -52,21 +53,23 @@ pub(super) fn options(
 }
 
 fn tls(broker: &Mqtt) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    match &broker.ca {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = match &broker.ca {
+        None => builder.with_platform_verifier().map_err(|error| {
+            format!("this machine's certificate authorities cannot be read: {error}")
+        })?,
         Some(file) => {
+            let mut roots = RootCertStore::empty();
             for certificate in certificates(file)? {
                 let bad = |error| format!("{}: not a CA certificate: {error}", file.display());
                 roots.add(certificate).map_err(bad)?;
             }
+            builder.with_root_certificates(roots)
         }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
+    };
     let Some(ClientCertificate { certificate, key }) = &broker.client else {
         return Ok(builder.with_no_client_auth());
     };
