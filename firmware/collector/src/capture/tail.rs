@@ -1,0 +1,115 @@
+//! The end every capture pipeline shares: from any picture and sound to H.264 and AAC.
+//!
+//! ```text
+//! picture ─ queue ─ deinterlace ─ videorate ─ convert+scale ─┬─ queue ─ x264enc ─ appsink
+//!                                                          meter
+//! sound ── queue ─ convert ─ resample ─┬─ audiorate ─ voaacenc ─ appsink
+//!                            channels, meter
+//! ```
+//!
+//! The first queue of a live source lets old frames go when the machine is behind (counted); that
+//! of a file holds its source back. A progressive picture of the right size and rate passes
+//! through everything before the encoder by reference.
+
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use super::args::CaptureArgs;
+use super::elements::{bin, named};
+use super::error::CaptureError;
+
+/// Sound is always encoded at this rate, in Hz.
+pub(super) const AUDIO_RATE: u32 = 48_000;
+/// Seconds between key frames.
+pub(super) const GOP_SECONDS: u32 = 2;
+/// Milliseconds of bit rate that the encoder may save up for a hard picture.
+const VBV_MS: u32 = 1_000;
+
+/// Whether the pipeline waits for the clock at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timing {
+    /// The source is live: nothing waits, and what cannot be kept up with is let go.
+    Live,
+    /// The source is as fast as it is read: the end waits for the clock.
+    Clocked,
+    /// Nothing waits and nothing is let go.
+    Unpaced,
+}
+
+/// One of the two branches.
+pub(super) struct Branch {
+    /// From a `sink` ghost pad to the appsink.
+    pub(super) bin: gst::Bin,
+    /// Gives coded frames.
+    pub(super) out: gst_app::AppSink,
+}
+
+impl Branch {
+    fn new(line: &str) -> Result<Self, CaptureError> {
+        use gstreamer::prelude::Cast;
+        let bin = bin(line)?;
+        let out = named(&bin, "out")?
+            .downcast()
+            .map_err(|_| CaptureError::MissingElement { element: "appsink".to_owned() })?;
+        Ok(Self { bin, out })
+    }
+}
+
+fn leaky(timing: Timing) -> &'static str {
+    if timing == Timing::Live { "downstream" } else { "no" }
+}
+
+fn sink(timing: Timing) -> String {
+    // async=false: the pipeline runs before the slower of the two branches has its first frame.
+    format!(
+        "appsink name=out async=false qos=false enable-last-sample=false sync={} max-buffers=8",
+        timing == Timing::Clocked
+    )
+}
+
+/// Raw picture in, H.264 out. Elements `queue`, `rate` and `shape` are for the meters.
+pub(super) fn video(args: &CaptureArgs, timing: Timing) -> Result<Branch, CaptureError> {
+    let CaptureArgs { width, height, framerate, threads, .. } = *args;
+    // An interlaced picture has as many fields as twice its frames: all are kept only if asked for.
+    let fields = if framerate > 30 { "all" } else { "top" };
+    let (kbit, gop) = (args.bitrate.div_ceil(1000), framerate * GOP_SECONDS);
+    let (leaky, sink) = (leaky(timing), sink(timing));
+    Branch::new(&format!(
+        "queue name=queue max-size-buffers=6 max-size-bytes=0 max-size-time=0 leaky={leaky} \
+         ! deinterlace fields={fields} method=greedyh \
+         ! videorate name=rate skip-to-first=true \
+         ! videoconvertscale add-borders=true \
+         ! capsfilter name=shape caps=\"video/x-raw,format=I420,width={width},height={height},\
+           framerate={framerate}/1,pixel-aspect-ratio=1/1\" \
+         ! queue max-size-buffers=2 max-size-bytes=0 max-size-time=0 \
+         ! x264enc speed-preset=superfast tune=zerolatency bitrate={kbit} \
+           vbv-buf-capacity={VBV_MS} key-int-max={gop} bframes=0 option-string=scenecut=0 \
+           threads={threads} aud=false byte-stream=false \
+         ! video/x-h264,stream-format=avc,alignment=au ! {sink}"
+    ))
+}
+
+/// H.264 as the device makes it, to the form FLV has.
+pub(super) fn video_passthrough(timing: Timing) -> Result<Branch, CaptureError> {
+    let (leaky, sink) = (leaky(timing), sink(timing));
+    Branch::new(&format!(
+        "queue name=queue max-size-buffers=60 max-size-bytes=0 max-size-time=0 leaky={leaky} \
+         ! h264parse name=shape config-interval=0 \
+         ! video/x-h264,stream-format=avc,alignment=au ! {sink}"
+    ))
+}
+
+/// Raw sound in, AAC out. Element `shape` is where channels are chosen and levels measured.
+pub(super) fn audio(args: &CaptureArgs, timing: Timing) -> Result<Branch, CaptureError> {
+    let (leaky, sink, bitrate) = (leaky(timing), sink(timing), args.audio_bitrate);
+    Branch::new(&format!(
+        "queue name=queue max-size-buffers=0 max-size-bytes=0 max-size-time=1000000000 \
+           leaky={leaky} \
+         ! audioconvert ! audioresample \
+         ! capsfilter name=shape caps=\"audio/x-raw,format=S16LE,layout=interleaved,\
+           rate={AUDIO_RATE},channels=2,channel-mask=(bitmask)0x3\" \
+         ! audiorate skip-to-first=true tolerance=40000000 \
+         ! voaacenc bitrate={bitrate} \
+         ! audio/mpeg,mpegversion=4,stream-format=raw ! {sink}"
+    ))
+}
