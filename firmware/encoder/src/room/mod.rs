@@ -17,6 +17,9 @@ use protocol::names::{DeviceName, RoomName, SessionId};
 use protocol::token::Token;
 use tokio::sync::watch;
 
+use crate::archive::Archive;
+use crate::ingest::Desk;
+
 /// What ingest tells the room, in the order of the live stream.
 #[derive(Debug, Clone)]
 pub enum LiveInput {
@@ -42,6 +45,10 @@ pub struct Room {
     pub title: String,
     /// Who has this may publish and fetch the recording.
     pub token: Token,
+    /// Where publishers are let in.
+    pub desk: Desk,
+    /// What was received.
+    pub archive: Archive,
     /// What the room is doing.
     pub status: watch::Receiver<RoomStatus>,
 }
