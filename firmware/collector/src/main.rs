@@ -1,28 +1,34 @@
-//! The collector.
+//! `collector`: the daemon, the capture worker it starts, and a look at the devices.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 /// Captures a room, encodes it lightly and sends it to the encoder.
 #[derive(Parser)]
-#[command(version)]
-struct Line {
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    /// What this box is to do: room, encoder, source, broker (docs/configuration.md)
+    #[arg(long, value_name = "FILE", default_value = "/etc/backrow/site.toml")]
+    config: PathBuf,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Capture one source to FLV on stdout (the daemon's worker; also by hand)
+    /// The worker: captures one source, FLV on stdout, health as JSON lines on stderr
     Capture(collector::capture::Args),
-    /// List capture devices and the one that would be chosen
+    /// What this machine can capture, what would be chosen, and why
     Devices(collector::devices::Args),
 }
 
 fn main() -> ExitCode {
-    match Line::parse().command {
-        Command::Capture(args) => collector::capture::run(args),
-        Command::Devices(args) => collector::devices::run(args),
+    let cli = Cli::parse();
+    match cli.command {
+        Some(Command::Capture(args)) => collector::capture::run(args),
+        Some(Command::Devices(args)) => collector::devices::run(args),
+        None => collector::daemon::main(&cli.config),
     }
 }

@@ -1,0 +1,132 @@
+//! Keeps the right capture worker running: the source the configuration names, or the device
+//! that `auto` finds, through plug, unplug and replug.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::config::Site;
+use protocol::mood::Mood;
+use protocol::payload::EventKind;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use watchdog::board::Board;
+use watchdog::clock::SharedClock;
+use watchdog::policy::Limits;
+use watchdog::runner::{WorkerSpec, supervise};
+
+use super::plan;
+use super::senses::Senses;
+use super::splice::Origin;
+use super::worker::{self, Incoming};
+use crate::capture::CaptureArgs;
+use crate::capture::report::{Health, Line};
+
+/// The component's name on the board and in MQTT.
+pub const COMPONENT: &str = "capture";
+/// The component's name of the stand-in picture.
+pub const SLATE: &str = "slate";
+
+/// What the workers need and give.
+#[derive(Debug, Clone)]
+pub struct Capture {
+    /// The configuration.
+    pub site: Arc<Site>,
+    /// This very program, which is also the worker.
+    pub program: PathBuf,
+    /// Moods and events.
+    pub board: Board,
+    /// The time.
+    pub clock: SharedClock,
+    /// Where tags go.
+    pub tags: mpsc::Sender<Incoming>,
+    /// The newest health of picture and sound.
+    pub health: watch::Sender<Option<Health>>,
+    /// The newest preview image, JPEG.
+    pub preview: watch::Sender<Option<Bytes>>,
+}
+
+impl Capture {
+    /// Runs the capture worker for whatever source there is, until cancelled.
+    pub async fn run(self, cancel: CancellationToken) {
+        let plan = plan::plan(&self.site);
+        let Some(args) = plan.args else {
+            self.board.set(COMPONENT, Mood::Hungry, plan.why);
+            return;
+        };
+        self.worker(args, cancel).await;
+    }
+
+    /// Runs the slate whenever it is wanted, until cancelled.
+    pub async fn run_slate(self, mut wanted: watch::Receiver<bool>, cancel: CancellationToken) {
+        loop {
+            let stop = cancel.child_token();
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                asked = wanted.wait_for(|wanted| *wanted) => if asked.is_err() { return },
+            }
+            let fault = self.board.get(COMPONENT).map_or_else(String::new, |status| status.reason);
+            self.board.event(EventKind::Notice, SLATE, format!("the slate is shown: {fault}"));
+            let args = plan::slate(&self.site, &fault);
+            let spec = self.spec(SLATE, &args);
+            let tags = self.tags.clone();
+            let worker = supervise(
+                spec,
+                self.board.clone(),
+                self.clock.clone(),
+                stop.clone(),
+                move |io, progress| {
+                    let tags = tags.clone();
+                    async move { worker::read(Origin::Slate, io, progress, tags, |_| {}).await }
+                },
+            );
+            tokio::pin!(worker);
+            tokio::select! {
+                () = &mut worker => return,
+                _ = wanted.wait_for(|wanted| !*wanted) => {}
+            }
+            stop.cancel();
+            worker.await;
+            self.board.remove(SLATE);
+        }
+    }
+
+    async fn worker(&self, args: CaptureArgs, stop: CancellationToken) {
+        let spec = self.spec(COMPONENT, &args);
+        let this = self.clone();
+        supervise(spec, self.board.clone(), self.clock.clone(), stop, move |io, progress| {
+            let this = this.clone();
+            async move {
+                let senses = Senses::new(this.board.clone(), this.clock.clone());
+                let tags = this.tags.clone();
+                worker::read(Origin::Capture, io, progress, tags, |line| this.told(&senses, line))
+                    .await;
+                senses.forget();
+                this.health.send_replace(None);
+            }
+        })
+        .await;
+    }
+
+    fn told(&self, senses: &Senses, line: Line) {
+        match line {
+            Line::Health(health) => {
+                senses.take(&health);
+                self.health.send_replace(Some(health));
+            }
+            Line::Log { message } => tracing::info!("capture: {message}"),
+            Line::Ready { .. } | Line::Error { .. } => {}
+        }
+    }
+
+    fn spec(&self, component: &str, args: &CaptureArgs) -> WorkerSpec {
+        // A worker's first frame can take long on a slow device; between frames nothing should.
+        let limits = Limits {
+            start: Duration::from_secs(12),
+            stall: Duration::from_secs(4),
+            ..Limits::default()
+        };
+        WorkerSpec::new(component, &self.program).args(args.to_command_line()).limits(limits)
+    }
+}
