@@ -8,6 +8,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use protocol::config::site::{Channels, MixerFormat};
+use protocol::config::{BitRate, Site};
+
+use crate::devices::Choice;
+
 /// Options of `collector capture`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct CaptureArgs {
@@ -15,13 +20,13 @@ pub struct CaptureArgs {
     #[arg(long)]
     pub source: SourceSpec,
     /// Width of the picture sent, in pixels
-    #[arg(long, default_value_t = 1280, value_parser = clap::value_parser!(u32).range(16..=4096))]
+    #[arg(long, default_value_t = 1280, value_parser = clap::value_parser!(u32).range(64..=7680))]
     pub width: u32,
     /// Height of the picture sent, in pixels
-    #[arg(long, default_value_t = 720, value_parser = clap::value_parser!(u32).range(16..=2304))]
+    #[arg(long, default_value_t = 720, value_parser = clap::value_parser!(u32).range(64..=4320))]
     pub height: u32,
     /// Frames sent per second
-    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=60))]
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=120))]
     pub framerate: u32,
     /// Video bit rate, as 1500k, 2M or in bit/s
     #[arg(long, default_value = "1500k", value_parser = parse_bitrate)]
@@ -76,6 +81,35 @@ impl CaptureArgs {
             threads: DEFAULT_THREADS,
             pace: Pace::RealTime,
             repeat: Repeat::Loop,
+        }
+    }
+
+    /// Arguments for what has been chosen under this configuration; None when nothing has been.
+    pub fn for_site(site: &Site, choice: &Choice) -> Option<Self> {
+        let source = choice.source.clone()?;
+        Some(Self {
+            audio_device: choice.audio.clone(),
+            format: site.source.format,
+            ..Self::of(site, source)
+        })
+    }
+
+    /// Arguments for a slate that looks as the site's stream does and says `text`.
+    pub fn slate(site: &Site, text: &str) -> Self {
+        Self { text: text.to_owned(), ..Self::of(site, SourceSpec::Slate) }
+    }
+
+    fn of(site: &Site, source: SourceSpec) -> Self {
+        let bits = |BitRate(bits): BitRate| bits;
+        Self {
+            width: site.video.width,
+            height: site.video.height,
+            framerate: site.video.framerate,
+            bitrate: bits(site.video.bitrate),
+            audio_bitrate: bits(site.audio.bitrate),
+            channels: site.audio.channels,
+            room: site.room.to_string(),
+            ..Self::new(source)
         }
     }
 
@@ -236,32 +270,6 @@ macro_rules! words {
 }
 
 words!(
-    /// Which channels of the source's sound are sent.
-    Channels, "one of stereo, left, right, mix, swap", {
-        /// As they are; mono is sent on both.
-        Stereo = "stereo",
-        /// The left one on both sides.
-        Left = "left",
-        /// The right one on both sides.
-        Right = "right",
-        /// The mean of both on both sides.
-        Mix = "mix",
-        /// Left and right exchanged.
-        Swap = "swap",
-    }
-);
-
-words!(
-    /// What a mixer's TCP port speaks.
-    MixerFormat, "one of matroska, dvswitch", {
-        /// voctomix: Matroska with raw video and sound.
-        Matroska = "matroska",
-        /// DVswitch: DV frames after a greeting.
-        Dvswitch = "dvswitch",
-    }
-);
-
-words!(
     /// How fast a file is read.
     Pace, "one of real-time, unpaced", {
         /// One second of media per second.
@@ -329,7 +337,7 @@ mod tests {
     #[test]
     fn arguments_survive_the_command_line() {
         let mut args = CaptureArgs::new(SourceSpec::Mixer("[::1]:11000".into()));
-        args.format = MixerFormat::Dvswitch;
+        args.format = MixerFormat::DvSwitch;
         args.channels = Channels::Swap;
         args.audio_device = AudioDevice::Alsa("hw:CARD=Capture".into());
         args.room = "-demo".into();

@@ -36,7 +36,7 @@ pub(super) fn open(context: &Context<'_>, address: &str) -> Result<Head, Capture
         .block(true)
         .max_bytes(8 * 1024 * 1024)
         .build();
-    if format == MixerFormat::Dvswitch {
+    if format == MixerFormat::DvSwitch {
         input.set_format(gst::Format::Bytes);
         input.set_caps("video/x-dv,systemstream=true".parse::<gst::Caps>().ok().as_ref());
     }
@@ -75,7 +75,7 @@ pub(super) fn open(context: &Context<'_>, address: &str) -> Result<Head, Capture
 fn expected(format: MixerFormat) -> &'static str {
     match format {
         MixerFormat::Matroska => "Matroska with picture and sound",
-        MixerFormat::Dvswitch => "DVswitch's DV",
+        MixerFormat::DvSwitch => "DVswitch's DV",
     }
 }
 
@@ -95,7 +95,7 @@ fn connect(address: &str, format: MixerFormat) -> Result<TcpStream, CaptureError
         match TcpStream::connect_timeout(&candidate, CONNECT) {
             Ok(mut stream) => {
                 stream.set_read_timeout(Some(SILENCE)).map_err(unreachable)?;
-                if format == MixerFormat::Dvswitch {
+                if format == MixerFormat::DvSwitch {
                     stream.write_all(dvswitch::GREETING).map_err(unreachable)?;
                 }
                 return Ok(stream);
@@ -135,7 +135,7 @@ fn read(
                     return;
                 }
             }
-            MixerFormat::Dvswitch => {
+            MixerFormat::DvSwitch => {
                 framer.push(read);
                 match frames(&mut framer, input) {
                     Ok(true) => {}
