@@ -1,7 +1,7 @@
 //! The collector daemon under test, and its configuration.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -20,6 +20,8 @@ pub struct CollectorConfig {
     pub url: String,
     /// `[encoder] token`.
     pub token: Option<String>,
+    /// `[encoder] ca`.
+    pub authority: Option<PathBuf>,
     /// The lines of `[source]`.
     pub source: String,
     /// Width, height, frames per second.
@@ -42,6 +44,7 @@ impl CollectorConfig {
             device: "box-under-test".into(),
             url: format!("http://{}", encoder.http()),
             token: Some(encoder.token().to_owned()),
+            authority: None,
             source: "kind = \"flash\"".into(),
             picture: (640, 360, 25),
             bitrate: "800k".into(),
@@ -74,6 +77,9 @@ impl CollectorConfig {
         );
         if let Some(token) = &self.token {
             let _ = writeln!(text, "token = {token:?}");
+        }
+        if let Some(authority) = &self.authority {
+            let _ = writeln!(text, "ca = {authority:?}");
         }
         let _ = writeln!(
             text,

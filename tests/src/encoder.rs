@@ -41,6 +41,8 @@ pub struct EncoderConfig {
     pub rtmp: bool,
     /// Where recordings go; a temporary directory if not given.
     pub archive: Option<PathBuf>,
+    /// Size in MiB of a file system of its own for the recordings, which then can be full.
+    pub archive_mib: Option<u32>,
     /// Smallest free space for recording.
     pub min_free: String,
     /// Rungs below the source: name, height, bit rate. `None` for the daemon's default.
@@ -61,6 +63,7 @@ impl EncoderConfig {
             rooms: vec![Room::new(name)],
             rtmp: true,
             archive: None,
+            archive_mib: None,
             min_free: "1MiB".into(),
             ladder: None,
             webm: true,
@@ -73,7 +76,7 @@ impl EncoderConfig {
     /// The cheapest encoder: one small rung and no WebM, for tests of other things.
     pub fn light(room: &str) -> Self {
         Self {
-            ladder: Some(vec![("180p".into(), 180, "150k".into())]),
+            ladder: Some(vec![("120p".into(), 120, "100k".into())]),
             webm: false,
             ..Self::room(room)
         }
@@ -151,7 +154,11 @@ impl EncoderProcess {
         std::fs::write(&file, text).unwrap();
         let addresses = directory.path().join("addresses.json");
         let _ = std::fs::remove_file(&addresses);
-        let launch = Launch::new(binary("encoder")).args([
+        let launch = match config.archive_mib {
+            None => Launch::new(binary("encoder")),
+            Some(size) => on_small_disk(&directory.path().join("archive"), size),
+        };
+        let launch = launch.args([
             "--config".to_owned(),
             file.display().to_string(),
             "--addresses".to_owned(),
@@ -275,6 +282,26 @@ impl EncoderProcess {
         .await;
     }
 
+    /// The description of `room` in `/api/v1/rooms`.
+    pub async fn room(&self, room: &str) -> Option<Value> {
+        let rooms = self.json("/api/v1/rooms").await?;
+        let rooms = rooms["rooms"].as_array()?;
+        rooms.iter().find(|it| it["name"] == room).cloned()
+    }
+
+    /// The session that is being published to `room`.
+    ///
+    /// # Panics
+    /// When nobody publishes.
+    pub async fn session(&self, room: &str) -> String {
+        let what = format!("a publisher in room {room}");
+        until(Duration::from_secs(20), &what, async || {
+            let room = self.room(room).await?;
+            Some(room["publisher"]["session"].as_str()?.to_owned())
+        })
+        .await
+    }
+
     /// The archived sessions of `room`: the listing as the encoder gives it.
     pub async fn archive(&self, room: &str) -> Option<Value> {
         self.json(&format!("/{room}/archive/")).await
@@ -293,6 +320,15 @@ impl EncoderProcess {
         std::fs::write(&file, answer.bytes().await.unwrap()).unwrap();
         file
     }
+}
+
+/// The encoder in a mount namespace of its own, where `path` is a file system of `mib` MiB.
+fn on_small_disk(path: &Path, mib: u32) -> Launch {
+    std::fs::create_dir_all(path).unwrap();
+    let script =
+        format!("mount -t tmpfs -o size={mib}m tmpfs '{}' && exec \"$0\" \"$@\"", path.display());
+    let encoder = binary("encoder").display().to_string();
+    Launch::new("unshare").args(["-m", "sh", "-c", &script, &encoder])
 }
 
 /// An HTTP client that does not follow proxies of the machine.

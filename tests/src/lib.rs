@@ -10,15 +10,18 @@
 
 pub mod broker;
 pub mod collector;
+pub mod count;
 pub mod encoder;
 pub mod footage;
 pub mod hls;
 pub mod measure;
 pub mod mqtt;
+pub mod nginx;
 pub mod probe;
 pub mod process;
 pub mod publish;
 pub mod resources;
+pub mod tls;
 pub mod tool;
 pub mod until;
 pub mod viewer;

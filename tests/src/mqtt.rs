@@ -45,7 +45,10 @@ impl Subscriber {
         let address = broker.address();
         // -d prints the protocol's steps, so that we see the subscription acknowledged; the
         // body comes as hexadecimal digits, since a preview is a JPEG.
-        let launch = Launch::new("mosquitto_sub").args([
+        let launch = Launch::new("stdbuf").args([
+            // Into a file, it would keep its words to itself by the block.
+            "-oL".to_owned(),
+            "mosquitto_sub".to_owned(),
             "-d".to_owned(),
             "-h".to_owned(),
             address.ip().to_string(),
@@ -56,7 +59,7 @@ impl Subscriber {
             "-t".to_owned(),
             "backrow/#".to_owned(),
             "-F".to_owned(),
-            "@ %t %r %x".to_owned(),
+            "MESSAGE %t %r %x".to_owned(),
         ]);
         let process = Process::start("mosquitto_sub", launch, &directory.path().join("log"));
         until(Duration::from_secs(10), "the subscription", async || {
@@ -120,7 +123,7 @@ impl Subscriber {
 }
 
 fn parse(line: &str) -> Option<Message> {
-    let mut fields = line.strip_prefix("@ ")?.splitn(3, ' ');
+    let mut fields = line.strip_prefix("MESSAGE ")?.splitn(3, ' ');
     let topic = fields.next()?.to_owned();
     let retained = fields.next()? == "1";
     let hex = fields.next()?.as_bytes();

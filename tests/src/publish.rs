@@ -1,5 +1,6 @@
 //! Publishers that are not ours: ffmpeg and GStreamer, with a test picture.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -39,6 +40,28 @@ impl Publisher {
             _ => word,
         });
         Self::run(sink, Launch::new("gst-launch-1.0").args(args))
+    }
+
+    /// ffmpeg publishes noise to `url` at some 8 Mbit/s: what fills the buffers of clients that
+    /// do not read.
+    pub fn heavy(url: &str) -> Self {
+        let line = "-nostdin -hide_banner -v warning -re \
+             -f lavfi -i testsrc2=size=640x360:rate=25,noise=alls=60:allf=t -f lavfi -i anullsrc \
+             -c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 25 -sc_threshold 0 -b:v 8M \
+             -c:a aac -b:a 64k -f flv";
+        let args = line.split_whitespace().chain([url]);
+        Self::run("ffmpeg", Launch::new("ffmpeg").args(args))
+    }
+
+    /// What voctomix is to a collector: raw pictures and sound in Matroska, to whoever connects
+    /// to `address`, once.
+    pub fn mixer(address: SocketAddr) -> Self {
+        let url = format!("tcp://{address}?listen=1");
+        let line = "-nostdin -hide_banner -v warning -re \
+             -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000 \
+             -c:v rawvideo -pix_fmt yuv420p -c:a pcm_s16le -ac 2 -f matroska";
+        let args = line.split_whitespace().chain([url.as_str()]);
+        Self::run("mixer", Launch::new("ffmpeg").args(args))
     }
 
     fn run(name: &str, launch: Launch) -> Self {

@@ -1,4 +1,5 @@
 //! The measuring tools measure: a known error in a made-up file is found, and its size too.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test says what it expects by panicking
 
 use backrow_tests::{measure, probe, tool};
 

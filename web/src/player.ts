@@ -183,7 +183,7 @@ function render(): void {
   get("veil").hidden = seen.headline === null || waitsForTap;
   setText(get("headline"), seen.headline || "");
   setText(get("detail"), seen.detail);
-  get("busy").hidden = !seen.busy;
+  get("busy").setAttribute("data-busy", seen.busy ? "1" : "0");
   get("sound-only").hidden = !(seen.soundOnly && seen.headline === null);
 
   const silent = model.phase === "playing" && video.muted && !soundChosen && !model.paused;
@@ -191,7 +191,8 @@ function render(): void {
   setText(get("tap-text"), waitsForTap ? "Tap to play" : "Tap for sound");
 
   const on = !model.paused;
-  play.setAttribute("data-on", on ? "1" : "0");
+  play.disabled = !model.way && !model.paused && model.phase !== "joining";
+  play.setAttribute("data-on", on && !play.disabled ? "1" : "0");
   label(play, on ? "Pause" : "Play", "space");
   const loud = !video.muted && video.volume > 0;
   mute.setAttribute("data-on", loud ? "1" : "0");
@@ -221,11 +222,16 @@ function renderQualities(): void {
   // Kept when a room goes off air for a moment, so that the choice stays.
   if (names.indexOf(model.choice) < 0 && model.choice !== "audio") names.push(model.choice);
   names.push("audio");
+  const narrow = document.documentElement.clientWidth < 400;
+  const shortLabel = (name: string) => {
+    const found = room ? room.renditions.filter((it) => it.name === name)[0] : undefined;
+    return found && found.height ? `${found.height}p` : qualityLabel(name, null);
+  };
   const texts = names.map((name) => {
     const rendition = room ? room.renditions.filter((it) => it.name === name)[0] : undefined;
     const text = qualityLabel(name, rendition ? rendition.height : null);
     const current = name === "auto" && model.choice === "auto" && playingRendition;
-    return current ? `${text} (${qualityLabel(current, null)})` : text;
+    return current && !narrow ? `${text} (${shortLabel(current)})` : text;
   });
   const key = names.join() + texts.join();
   if (quality.getAttribute("data-key") !== key && document.activeElement !== quality) {
@@ -299,6 +305,8 @@ video.addEventListener("timeupdate", () => {
   lastTime = video.currentTime;
   send({ kind: "progress" });
 });
+// A new source stops the element: what was asked of the old one is void.
+video.addEventListener("loadedmetadata", begin);
 // A browser pauses by itself, too: headphones unplugged, a media key, another app's sound.
 video.addEventListener("pause", () => {
   if (model.phase === "playing" && running && !video.ended && video.readyState > 2) {

@@ -5,6 +5,7 @@ use flv::{Tag, TagKind};
 use proptest::prelude::*;
 use rtmp::{Destination, Error, Event, Ingest, Limits, Publish, Refusal};
 
+#[expect(clippy::unwrap_used, reason = "a test helper")]
 fn destination(text: &str) -> Destination {
     text.parse().unwrap()
 }

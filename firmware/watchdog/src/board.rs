@@ -175,3 +175,90 @@ fn cut(text: String, otherwise: &str) -> String {
     let one_line = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(one_line).take(MAX_TEXT).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::FakeClock;
+
+    fn board() -> (Board, FakeClock) {
+        let clock = FakeClock::at("2026-02-03T04:05:06Z".parse().unwrap());
+        (Board::new(Arc::new(clock.clone())), clock)
+    }
+
+    #[test]
+    fn since_changes_only_with_the_mood() {
+        let (board, clock) = board();
+        board.set("capture", Mood::Waking, "starting");
+        let began = board.get("capture").unwrap().since;
+        clock.advance(Duration::from_secs(5));
+        board.set("capture", Mood::Waking, "starting again");
+        let status = board.get("capture").unwrap();
+        assert_eq!((status.since, status.reason.as_str()), (began, "starting again"));
+        board.set("capture", Mood::Happy, "working");
+        assert_eq!(board.get("capture").unwrap().since, began + Duration::from_secs(5));
+        let said: Vec<_> = board.events().into_iter().map(|e| (e.kind, e.message)).collect();
+        assert_eq!(
+            said,
+            [
+                (EventKind::Mood, "waking: starting".to_owned()),
+                (EventKind::Mood, "happy: working".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn readers_are_woken_by_changes_only() {
+        let (board, _) = board();
+        let mut changes = board.subscribe();
+        board.set("a", Mood::Happy, "working");
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        board.set("a", Mood::Happy, "working");
+        assert!(!changes.has_changed().unwrap());
+        board.restarted("a");
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(board.get("a").unwrap().restarts, 1);
+        board.set("a", Mood::Sad, "broken");
+        assert_eq!(board.get("a").unwrap().restarts, 1, "kept");
+    }
+
+    #[test]
+    fn the_most_worrying_mood_counts() {
+        let (board, _) = board();
+        assert_eq!(board.worst(), (Mood::Happy, None));
+        board.set("a", Mood::Hungry, "no input");
+        board.set("b", Mood::Happy, "working");
+        assert_eq!(board.worst(), (Mood::Hungry, Some("a".to_owned())));
+        board.remove("a");
+        assert_eq!(board.worst(), (Mood::Happy, Some("b".to_owned())));
+    }
+
+    #[test]
+    fn followers_miss_nothing_and_memory_is_bounded() {
+        let (board, _) = board();
+        for i in 0..KEPT_EVENTS + 10 {
+            board.event(EventKind::Notice, "a", format!("{i}"));
+        }
+        let (kept, mut more) = board.follow_events();
+        board.event(EventKind::Notice, "a", "last");
+        assert_eq!(kept.len(), KEPT_EVENTS);
+        assert_eq!(kept[0].seq, 11);
+        assert_eq!(more.try_recv().unwrap().seq, kept.last().unwrap().seq + 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_reason_is_one_line_neither_empty_nor_endless(reason in any::<String>(), long in 0usize..2000) {
+            let (board, _) = board();
+            board.set("a", Mood::Sad, format!("{reason}{}", "x\n".repeat(long)));
+            let shown = board.get("a").unwrap().reason;
+            prop_assert!(!shown.is_empty() && shown.chars().count() <= MAX_TEXT);
+            prop_assert!(!shown.chars().any(char::is_control));
+        }
+    }
+}

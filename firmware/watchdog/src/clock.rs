@@ -91,3 +91,30 @@ impl Clock for FakeClock {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_clock_goes_forward() {
+        let clock = system();
+        let before = clock.monotonic();
+        assert!(clock.monotonic() >= before);
+        assert!(clock.utc() > Timestamp::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn a_fake_clock_moves_when_it_is_told() {
+        let began: Timestamp = "2026-02-03T04:05:06Z".parse().unwrap();
+        let clock = FakeClock::at(began);
+        let same = clock.clone();
+        clock.advance(Duration::from_secs(3));
+        assert_eq!(
+            (same.monotonic(), same.utc()),
+            (Duration::from_secs(3), began + Duration::from_secs(3))
+        );
+        clock.set_utc(began);
+        assert_eq!((same.monotonic(), same.utc()), (Duration::from_secs(3), began));
+    }
+}

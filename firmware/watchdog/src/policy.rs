@@ -235,17 +235,12 @@ impl Policy {
                 self.hungry = Some(why.clone());
                 self.show(Mood::Hungry, why, out);
             }
-            Input::Fed => {
-                if self.hungry.take().is_some() {
-                    self.alive_at = now;
-                    match phase {
-                        Phase::Starting => self.waking(out),
-                        _ => self.show(
-                            Mood::Happy,
-                            "working again: its input is back".to_owned(),
-                            out,
-                        ),
-                    }
+            Input::Fed if self.hungry.is_some() => {
+                self.hungry = None;
+                self.alive_at = now;
+                match phase {
+                    Phase::Starting => self.waking(out),
+                    _ => self.show(Mood::Happy, "working again: its input is back".to_owned(), out),
                 }
             }
             Input::Fault(why) if !why.trim().is_empty() => self.fault = Some(why),
@@ -349,3 +344,6 @@ fn seconds(duration: Duration) -> String {
     let text = format!("{:.1}", duration.as_secs_f64());
     format!("{} s", text.strip_suffix(".0").unwrap_or(&text))
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,8 +213,10 @@ fn webm(root: &Section<'_, '_, '_>) -> Webm {
 }
 
 fn rooms(root: &Section<'_, '_, '_>) -> Vec<Room> {
-    let sections = root.sections("room").unwrap_or_default();
-    if sections.is_empty() {
+    let wanted = root.sections("room");
+    let wrong_kind = root.has("room") && !root.is_empty_list("room");
+    let sections = wanted.unwrap_or_default();
+    if sections.is_empty() && !wrong_kind {
         let why = "there is no room; add one:\n    [[room]]\n    name = \"main-hall\"\n    \
                    token = \"correct-horse-battery\"";
         root.problem("room", why.to_owned());

@@ -100,6 +100,12 @@ impl<'r, 't, 'd> Section<'r, 't, 'd> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
+    /// Whether the key is there and a list of nothing.
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(key)).map(|value| value.get_ref());
+        matches!(value, Some(DeValue::Array(array)) if array.is_empty())
+    }
+
     /// Reports a problem of a key's (right) value with the rest of the file.
     pub(super) fn problem(&self, key: &str, message: String) {
         let value = self.table.and_then(|table| table.get(key));

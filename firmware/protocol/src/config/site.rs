@@ -338,7 +338,11 @@ fn source(root: &Section<'_, '_, '_>, base: &Path) -> Option<Source> {
         section.problem("address", why.to_owned());
     }
     match kind {
-        SourceKind::File if !section.has("path") => section.missing::<PathBuf>("path"),
+        SourceKind::File if !section.has("path") => {
+            let why = "`path` is missing in [source]; a file source needs one, for example: \
+                       path = \"talk.mp4\"";
+            section.problem("kind", why.to_owned());
+        }
         SourceKind::Mixer if !section.has("address") => {
             let why = "`address` is missing in [source]; a mixer needs one, for example: \
                        address = \"mixer:11000\"";

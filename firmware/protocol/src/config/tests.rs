@@ -1,1 +1,418 @@
-use super::*;
+use std::{path::Path, time::Duration};
+
+use proptest::prelude::*;
+
+use super::{
+    encoder, site,
+    site::{AudioDevice, Channels, Destination, MixerFormat, SourceKind},
+    units::{BitRate, ByteSize},
+};
+
+/// The least a site needs.
+const SITE: &str =
+    "room = \"demo\"\n[encoder]\nurl = \"https://enc.example.org\"\ntoken = \"correct-horse\"\n";
+/// The least an encoder needs.
+const ENCODER: &str = "[[room]]\nname = \"demo\"\ntoken = \"correct-horse\"\n";
+
+fn site_error(text: &str) -> String {
+    site::load(text, Path::new("site.toml")).unwrap_err().to_string()
+}
+
+fn encoder_error(text: &str) -> String {
+    encoder::load(text, Path::new("encoder.toml")).unwrap_err().to_string()
+}
+
+/// `SITE` and more: the error's text.
+fn site_with(more: &str) -> String {
+    site_error(&format!("{SITE}{more}"))
+}
+
+fn encoder_with(more: &str) -> String {
+    encoder_error(&format!("{ENCODER}{more}"))
+}
+
+#[test]
+fn a_site_needs_little() {
+    let site = site::load(SITE, Path::new("/etc/backrow/site.toml")).unwrap();
+    assert_eq!(site.room.as_str(), "demo");
+    assert!(!site.device.as_str().is_empty());
+    assert_eq!(site.source.kind, SourceKind::Auto);
+    assert_eq!((site.video.width, site.video.height, site.video.framerate), (1280, 720, 25));
+    assert_eq!(site.video.bitrate, BitRate(1_500_000));
+    assert_eq!((site.audio.device, site.audio.channels), (AudioDevice::Auto, Channels::Stereo));
+    assert_eq!(site.uplink.memory, ByteSize(64 << 20));
+    assert_eq!(site.mqtt, None);
+    assert_eq!(site.encoder.shown(), "https://enc.example.org");
+}
+
+#[test]
+fn a_site_says_everything() {
+    let text = r#"
+room = "main-hall"
+device = "box-7"
+[encoder]
+url = "https://enc.example.org:8443/base"
+token = "correct-horse"
+ca = "ca.pem"
+[source]
+kind = "mixer"
+device = "/dev/v4l/by-path/x"
+guid = "0x080046010203abcd"
+path = "/talks/talk.mp4"
+address = "mixer:11000"
+format = "dvswitch"
+[video]
+width = 1024
+height = 576
+framerate = 30
+bitrate = 1_200_000
+[audio]
+device = "hw:CARD=Grabber"
+bitrate = "128k"
+channels = "left"
+[uplink]
+memory = "1GiB"
+[mqtt]
+url = "mqtts://broker.example.org"
+username = "box-7"
+password = "secret"
+ca = "/etc/ssl/broker.pem"
+certificate = "box.pem"
+key = "box.key"
+"#;
+    let site = site::load(text, Path::new("/etc/backrow/site.toml")).unwrap();
+    assert!(matches!(&site.encoder, Destination::Ingest { ca: Some(ca), token, .. }
+        if ca == Path::new("/etc/backrow/ca.pem") && token.matches("correct-horse")));
+    assert_eq!(site.encoder.shown(), "https://enc.example.org:8443");
+    assert_eq!(site.source.guid, Some(0x0800_4601_0203_abcd));
+    assert_eq!(site.source.format, MixerFormat::DvSwitch);
+    assert_eq!(site.source.path.as_deref(), Some(Path::new("/talks/talk.mp4")));
+    assert_eq!(site.audio.device, AudioDevice::Alsa("hw:CARD=Grabber".into()));
+    let mqtt = site.mqtt.clone().unwrap();
+    assert_eq!((mqtt.tls(), mqtt.host(), mqtt.port()), (true, "broker.example.org", 8883));
+    assert_eq!(mqtt.ca.as_deref(), Some(Path::new("/etc/ssl/broker.pem")));
+    assert_eq!(mqtt.client.unwrap().key, Path::new("/etc/backrow/box.key"));
+    let debugged = format!("{site:?}");
+    assert!(!debugged.contains("secret\"") && !debugged.contains("correct"), "{debugged}");
+}
+
+#[test]
+fn an_encoder_needs_little() {
+    let config = encoder::load(ENCODER, Path::new("encoder.toml")).unwrap();
+    assert_eq!(config.listen.http.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.listen.rtmp, None);
+    assert_eq!(config.archive.path, Path::new("/var/lib/backrow/archive"));
+    assert_eq!(config.archive.min_free, ByteSize(1 << 30));
+    assert_eq!((config.hls.segment, config.hls.window), (Duration::from_secs(2), 8));
+    let ladder: Vec<_> =
+        config.ladder.iter().map(|r| (r.name.as_str(), r.height, r.bitrate.0)).collect();
+    assert_eq!(ladder, [("480p", 480, 700_000), ("240p", 240, 250_000)]);
+    assert_eq!(config.webm.high, Some(BitRate(800_000)));
+    assert_eq!(config.rooms[0].title, "demo");
+}
+
+#[test]
+fn an_encoder_says_everything() {
+    let text = r#"
+name = "enc-1"
+[listen]
+http = "[::1]:0"
+rtmp = "127.0.0.1:1935"
+[archive]
+path = "archive"
+min_free = "500MB"
+[hls]
+segment = "1500ms"
+window = 30
+[[ladder]]
+name = "360p"
+height = 360
+bitrate = "400k"
+[webm]
+high = "off"
+low = "200k"
+[[room]]
+name = "a"
+title = "Hörsaal A"
+token = "correct-horse"
+[[room]]
+name = "b"
+token = "battery-staple"
+[mqtt]
+url = "mqtt://[::1]:2883"
+"#;
+    let config = encoder::load(text, Path::new("conf/encoder.toml")).unwrap();
+    assert_eq!(config.name.as_str(), "enc-1");
+    assert_eq!(config.listen.http.port(), 0);
+    assert_eq!(config.archive.path, Path::new("conf/archive"));
+    assert_eq!(config.hls.segment, Duration::from_millis(1500));
+    assert_eq!(config.ladder.len(), 1);
+    assert_eq!((config.webm.high, config.webm.low), (None, Some(BitRate(200_000))));
+    assert_eq!(config.rooms[0].title, "Hörsaal A");
+    let mqtt = config.mqtt.unwrap();
+    assert_eq!((mqtt.host(), mqtt.port()), ("::1", 2883));
+    let none = encoder::load(&format!("ladder = []\n{ENCODER}"), Path::new("e.toml")).unwrap();
+    assert!(none.ladder.is_empty());
+}
+
+#[test]
+fn byte_order_mark_and_crlf_are_no_matter() {
+    let windows = format!("\u{feff}{}", SITE.replace('\n', "\r\n"));
+    assert!(site::load(&windows, Path::new("site.toml")).is_ok());
+    let error = site_error(&format!("{windows}tokn = 1\r\n"));
+    assert!(error.starts_with("site.toml:5:1: unknown key `tokn`"), "{error}");
+    let error = site_error("\u{feff}rom = \"demo\"\r\n[encoder]\r\n");
+    assert!(error.contains("site.toml:1:1: unknown key `rom`"), "{error}");
+}
+
+#[test]
+fn every_problem_is_told_in_the_order_of_the_file() {
+    let text = "room = \"main hall\"\nsorce = 1\n[encoder]\nurl = \"https://enc\"\ntoken = \"short\"\n\
+                [video]\nwidth = \"wide\"\nbitrat = \"1500k\"\n";
+    assert_eq!(
+        site_error(text),
+        "site.toml:1:8: `room` at the top level is \"main hall\": a room name has only letters A-Z a-z, \
+         digits, - and _, so ' ' cannot be in it; it must be a name, for example: room = \"main-hall\"\n\
+         site.toml:2:1: unknown key `sorce` at the top level; did you mean `source`?\n\
+         site.toml:5:9: `token` in [encoder]: the token is too short: it has 5 of at least 8 characters; \
+         it must be the room's token, at least 8 characters, for example: token = \"correct-horse-battery\"\n\
+         site.toml:7:9: `width` in [video] is a text; it must be a whole number from 64 to 7680, \
+         for example: width = 720\n\
+         site.toml:8:1: unknown key `bitrat` in [video]; did you mean `bitrate`?"
+    );
+}
+
+#[test]
+fn unknown_keys_and_tables() {
+    assert_eq!(
+        site_with("[vidio]\nwidth = 640\n"),
+        "site.toml:5:2: unknown table [vidio]; did you mean [video]?"
+    );
+    assert_eq!(
+        site_with("framerate = 25\n"),
+        "site.toml:5:1: unknown key `framerate` in [encoder]; it belongs in [video]"
+    );
+    assert_eq!(
+        site_with("[uplink]\nzebra = 1\n"),
+        "site.toml:6:1: unknown key `zebra` in [uplink]; known here: `memory`"
+    );
+    assert_eq!(
+        encoder_with("[[rom]]\nname = \"x\"\n"),
+        "encoder.toml:4:3: unknown table [rom]; did you mean [room]?"
+    );
+    assert_eq!(
+        encoder_with("titel = \"x\"\n"),
+        "encoder.toml:4:1: unknown key `titel` in [[room]]; did you mean `title`?"
+    );
+}
+
+/// Each mistake in a site, and the whole of what is said about it.
+#[test]
+fn mistakes_in_a_site() {
+    let address = "it must be an address that begins with http:// or https:// or rtmp:// or rtmps://, \
+                   for example: url = \"https://enc.example.org\"";
+    let broker = "it must be an address that begins with mqtt:// or mqtts://, for example: \
+                  url = \"mqtt://broker.example.org:1883\"";
+    let rate = "it must be a bit rate from 8k to 100M, for example: bitrate = \"1500k\"";
+    let cases = [
+        ("[uplink]\nmemory = \"64Mb/s\"", "6:10: `memory` in [uplink] is \"64Mb/s\": \"Mb/s\" is not a unit: use one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB; it must be a size, for example: memory = \"64MiB\"".to_owned()),
+        ("[uplink]\nmemory = \"1\"", "6:10: `memory` in [uplink] is 1B; it must be at least 1MiB, a few seconds".to_owned()),
+        ("[video]\nwidth = 641", "6:9: `width` in [video] is 641; it must be even, for example: width = 642".to_owned()),
+        ("[video]\nheight = 99999", "6:10: `height` in [video] is 99999: it is too large; it must be a whole number from 64 to 4320, for example: height = 720".to_owned()),
+        ("[video]\nframerate = -1", "6:13: `framerate` in [video] is -1: it is out of range; it must be a whole number from 1 to 120, for example: framerate = 25".to_owned()),
+        ("[video]\nbitrate = \"15x\"", format!("6:11: `bitrate` in [video] is \"15x\": \"x\" is not a unit: use one of k, M, kbit/s, Mbit/s, bit/s; {rate}")),
+        ("[video]\nbitrate = 1.5", format!("6:11: `bitrate` in [video] is a number with a point; {rate}")),
+        ("[video]\nbitrate = 12", format!("6:11: `bitrate` in [video] is 12: it is too small; {rate}")),
+        ("[video]\nbitrate = 0xffff_ffff_ffff", format!("6:11: `bitrate` in [video] is 0xffffffffffff: it is too large; {rate}")),
+        ("[source]\nkind = \"v4l\"", "6:8: `kind` in [source] is \"v4l\"; it must be one of \"auto\", \"v4l2\", \"dv\", \"mixer\", \"file\", \"test\"; did you mean \"v4l2\"?".to_owned()),
+        ("[source]\nkind = \"file\"", "6:8: `path` is missing in [source]; a file source needs one, for example: path = \"talk.mp4\"".to_owned()),
+        ("[source]\nkind = \"mixer\"", "6:8: `address` is missing in [source]; a mixer needs one, for example: address = \"mixer:11000\"".to_owned()),
+        ("[source]\naddress = \"mixer\"", "6:11: `address` in [source] must be a host and a port, for example: address = \"mixer:11000\"".to_owned()),
+        ("[source]\nguid = \"123\"", "6:8: `guid` in [source] must be 16 hexadecimal digits, for example: guid = \"0x080046010203abcd\"; `collector devices` shows it".to_owned()),
+        ("[source]\npath = \"\"", "6:8: `path` in [source] is \"\": it is empty; it must be a path (one that does not begin with / starts at this file), for example: path = \"ca.pem\"".to_owned()),
+        ("[audio]\nchannels = \"mono\"", "6:12: `channels` in [audio] is \"mono\"; it must be one of \"stereo\", \"left\", \"right\", \"mix\", \"swap\"".to_owned()),
+        ("[mqtt]", format!("5:1: `url` is missing in [mqtt]; {}", broker.replace("must be", "is"))),
+        ("[mqtt]\nurl = \"broker:1883\"", format!("6:7: `url` in [mqtt]: the scheme is missing; {broker}")),
+        ("[mqtt]\nurl = \"http://broker\"", format!("6:7: `url` in [mqtt]: http:// is not a scheme for it; {broker}")),
+        ("[mqtt]\nurl = \"mqtt://b\"\npassword = \"x\"", "7:12: `password` in [mqtt] is of no use without `username`; add `username` or remove it".to_owned()),
+        ("[mqtt]\nurl = \"mqtts://b\"\nkey = \"k\"", "7:7: `key` in [mqtt] is of no use without `certificate`; add `certificate` or remove it".to_owned()),
+        ("[mqtt]\nurl = \"mqtt://b\"\nca = \"x\"", "7:6: `ca` in [mqtt] is of no use without encryption; write mqtts:// in `url` or remove it".to_owned()),
+        ("kind = auto", "5:8: not valid TOML: string values must be quoted, expected literal string".to_owned()),
+        ("token = \"again-and-again\"", "5:1: not valid TOML: duplicate key".to_owned()),
+    ];
+    for (more, expected) in cases {
+        assert_eq!(site_with(more), format!("site.toml:{expected}"), "{more}");
+    }
+    let cases = [
+        ("ftp://x", format!("3:5: `url` in [encoder]: ftp:// is not a scheme for it; {address}")),
+        ("https://", format!("3:5: `url` in [encoder]: empty host; {address}")),
+        ("enc.example.org", format!("3:5: `url` in [encoder]: the scheme is missing; {address}")),
+        ("https://x y", format!("3:5: `url` in [encoder]: there is a space in it; {address}")),
+        ("rtmp://x/app", "3:5: `url` in [encoder]: an RTMP address needs an application and a stream key: url = \"rtmp://host/app/key\"".to_owned()),
+    ];
+    for (url, expected) in cases {
+        let text = format!("room = \"demo\"\n[encoder]\nurl=\"{url}\"\n");
+        assert_eq!(site_error(&text), format!("site.toml:{expected}"), "{url}");
+    }
+    assert_eq!(
+        site_error(""),
+        format!(
+            "site.toml:1:1: `room` is missing at the top level; it is a name, for example: \
+             room = \"main-hall\"\nsite.toml:1:1: `url` is missing in [encoder]; {}",
+            address.replace("must be", "is")
+        )
+    );
+    assert_eq!(
+        site_error(
+            "room = \"x\"\n[encoder]\nurl = \"rtmp://x/app/key\"\ntoken = \"correct-horse\""
+        ),
+        "site.toml:4:9: `token` in [encoder] is not for RTMP; write the stream key at the end of `url`: \
+         rtmp://host/app/key"
+    );
+    assert_eq!(
+        site_error("room = \"x\"\nencoder = 1"),
+        format!(
+            "site.toml:2:11: `encoder` at the top level is a whole number; it must be a table: write \
+             [encoder] on a line of its own and its keys below\nsite.toml:2:11: `url` is missing in \
+             [encoder]; {}",
+            address.replace("must be", "is")
+        )
+    );
+}
+
+/// Each mistake in an encoder's file, and the whole of what is said about it.
+#[test]
+fn mistakes_in_an_encoder() {
+    let listen = |key: &str| {
+        format!(
+            "it must be an address and a port to listen on (port 0: any free one), for example: \
+             {key} = \"0.0.0.0:8080\""
+        )
+    };
+    let list = |key: &str| {
+        format!(
+            "it must be a list of tables: write [[{key}]] on a line of its own and its keys below, \
+             once for each"
+        )
+    };
+    let cases = [
+        ("[listen]\nhttp = \"8080\"", format!("5:8: `http` in [listen] is \"8080\": the port is missing; {}", listen("http"))),
+        ("[listen]\nhttp = \"localhost:8080\"", format!("5:8: `http` in [listen] is \"localhost:8080\": before the port there must be an IP address; {}", listen("http"))),
+        ("[listen]\nrtmp = \"0.0.0.0:99999\"", format!("5:8: `rtmp` in [listen] is \"0.0.0.0:99999\": the port is not 0 to 65535; {}", listen("rtmp"))),
+        ("[listen]\nrtmp = \"0.0.0.0:8080\"", "5:8: `rtmp` in [listen] is 0.0.0.0:8080, and so is `http`; give one another port".to_owned()),
+        ("[listen]\nhttp = true", format!("5:8: `http` in [listen] is true or false; {}", listen("http"))),
+        ("[archive]\nmin_free = \"1 potato\"", "5:12: `min_free` in [archive] is \"1 potato\": \"potato\" is not a unit: use one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB; it must be a size, for example: min_free = \"64MiB\"".to_owned()),
+        ("[hls]\nsegment = 2", "5:11: `segment` in [hls] is a whole number; it must be a length of time, for example: segment = \"2s\"".to_owned()),
+        ("[hls]\nsegment = \"2\"", "5:11: `segment` in [hls] is \"2\": the unit is missing: one of ms, s, m, h, d; it must be a length of time, for example: segment = \"2s\"".to_owned()),
+        ("[hls]\nsegment = \"1h\"", "5:11: `segment` in [hls] is 3600s; it must be from 500ms to 30s".to_owned()),
+        ("[hls]\nwindow = 1", "5:10: `window` in [hls] is 1: it is out of range; it must be a whole number from 3 to 10000, for example: window = 25".to_owned()),
+        ("[webm]\nhigh = \"on\"", "5:8: `high` in [webm] is \"on\": it does not begin with a number; it must be a bit rate from 8k to 100M or \"off\", for example: high = \"1500k\"".to_owned()),
+        ("[[room]]\nname = \"demo\"\ntoken = \"correct-horse\"", "5:8: `name` in [[room]]: there is another room \"demo\"; rename one".to_owned()),
+        ("[[room]]\nname = \"x\"\ntoken = \"\"", "6:9: `token` in [[room]]: the token is empty; it must be the room's token, at least 8 characters, for example: token = \"correct-horse-battery\"".to_owned()),
+        ("[[room]]\nname = \"x\"", "4:1: `token` is missing in [[room]]; it is the room's token, at least 8 characters, for example: token = \"correct-horse-battery\"".to_owned()),
+        ("[[ladder]]\nname = \"source\"\nheight = 240\nbitrate = \"250k\"", "5:8: `name` in [[ladder]] is \"source\": \"source\" cannot be a rendition name: it is taken by the system; choose another; it must be a name, for example: name = \"480p\"".to_owned()),
+        ("[[ladder]]\nname = \"a\"\nheight = 241\nbitrate = \"250k\"", "6:10: `height` in [[ladder]] is 241; it must be even, for example: height = 242".to_owned()),
+        ("[[ladder]]\nname=\"a\"\nheight=240\nbitrate=\"250k\"\n[[ladder]]\nname=\"a\"\nheight=240\nbitrate=\"250k\"", "9:6: `name` in [[ladder]]: there is another rendition \"a\"; rename one".to_owned()),
+        ("[ladder]\nname = 1", format!("4:1: `ladder` at the top level is a table; {}", list("ladder"))),
+    ];
+    for (more, expected) in cases {
+        assert_eq!(encoder_with(more), format!("encoder.toml:{expected}"), "{more}");
+    }
+    let no_room = "there is no room; add one:\n    [[room]]\n    name = \"main-hall\"\n    \
+                   token = \"correct-horse-battery\"";
+    let cases = [
+        ("", format!("1:1: {no_room}")),
+        ("room = []", format!("1:8: {no_room}")),
+        ("room = \"x\"", format!("1:8: `room` at the top level is a text; {}", list("room"))),
+        ("room = [1]", format!("1:9: `room` at the top level is a whole number; {}", list("room"))),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(encoder_error(text), format!("encoder.toml:{expected}"), "{text}");
+    }
+}
+
+#[test]
+fn a_secret_is_never_quoted() {
+    for text in [
+        SITE.replace("correct-horse", "hush hush hush"),
+        SITE.replace("https://enc.example.org", "http://user:hush@"),
+        SITE.replace("https://enc.example.org", "rtmp://h/hush"),
+        format!("{SITE}[mqtt]\nurl = \"ftp://user:hush@h\"\n"),
+    ] {
+        let error = site_error(&text);
+        assert!(!error.contains("hush"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = site::read(Path::new("/nowhere/site.toml")).unwrap_err();
+    assert_eq!(error.to_string(), "/nowhere/site.toml:1:1: there is no such file");
+}
+
+#[test]
+fn hidden_words_are_accepted() {
+    let site = site::load(&format!("{SITE}[source]\nkind = \"flash\"\n"), Path::new("s")).unwrap();
+    assert_eq!(site.source.kind, SourceKind::Flash);
+}
+
+/// Texts that are nearly configurations: lines of a good one, changed, doubled and shuffled.
+fn nearly() -> impl Strategy<Value = String> {
+    let lines = [
+        "room = \"demo\"",
+        "[encoder]",
+        "url = \"https://e\"",
+        "url = \"rtmp://\u{e9}:1/a/b\"",
+        "token = \"correct-horse\"",
+        "[source]",
+        "kind = \"mixer\"",
+        "guid = \"0x\u{e9}\"",
+        "address = \":\"",
+        "[video]",
+        "width = 0xFFFFFFFFFFFFFFFFFFFFFFFF",
+        "bitrate = \"1.k\"",
+        "height = -0",
+        "framerate = 1e9",
+        "[audio]",
+        "[uplink]",
+        "memory = \"99999999999999TiB\"",
+        "[mqtt]",
+        "[[room]]",
+        "name = \"a\"",
+        "[[ladder]]",
+        "room = [[], 1, {}]",
+        "[room.x]",
+        "[hls]",
+        "segment = \"9999999999999999999d\"",
+        "window = 3",
+        "[listen]",
+        "http = \"[::]:0\"",
+        "hls.segment = 1979-05-27",
+        "\"\" = 1",
+        "'a\u{301}' = [",
+        "\u{feff}",
+    ];
+    prop::collection::vec(
+        prop_oneof![4 => prop::sample::select(lines.to_vec()).prop_map(str::to_owned), 1 => any::<String>()],
+        0..12,
+    )
+    .prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_and_every_problem_has_a_place(text in nearly()) {
+        let lines = text.lines().count() + 1;
+        let results = [
+            site::load(&text, Path::new("f")).err(),
+            encoder::load(&text, Path::new("f")).err(),
+        ];
+        for error in results.into_iter().flatten() {
+            prop_assert!(!error.problems.is_empty());
+            for problem in &error.problems {
+                prop_assert!((1..=lines).contains(&problem.line) && problem.column >= 1);
+                prop_assert!(!problem.message.is_empty());
+            }
+        }
+    }
+}

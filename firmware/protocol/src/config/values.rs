@@ -196,7 +196,7 @@ impl Value for BitRate {
     }
     fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
         let rate = match whole(value) {
-            Some(bits) => u32::try_from(bits).map(Self).unwrap_or(Self(0)),
+            Some(bits) => Self(u32::try_from(bits.max(0)).unwrap_or(u32::MAX)),
             None => parsed(value)?,
         };
         match rate.0 {
@@ -320,7 +320,11 @@ impl<S: Schemes> Value for Address<S> {
             Err(error) => return Err(Wrong::Secret(error.to_string())),
         };
         if !S::ALLOWED.contains(&url.scheme()) {
-            return Err(Wrong::Secret(format!("{}: is not a scheme for it", shown(url.scheme()))));
+            // `broker:1883` reads as an address with the scheme "broker".
+            return Err(Wrong::Secret(match text.contains("://") {
+                true => format!("{}:// is not a scheme for it", shown(url.scheme())),
+                false => "the scheme is missing".to_owned(),
+            }));
         }
         if url.host_str().is_none_or(str::is_empty) {
             return Err(because("the host is missing"));

@@ -50,7 +50,8 @@ impl Progress {
         }
     }
 
-    /// The worker's input is silent, and why. It will not be restarted for making nothing.
+    /// The worker's input is silent, and why. It will not be restarted for making nothing, and stays
+    /// hungry until it is [fed](Self::fed), even if it makes something (a slate) meanwhile.
     pub fn hungry(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.tell(|signals| signals.hunger = Some(Some(reason)));

@@ -1,0 +1,111 @@
+//! How soon a room is on the air, and how soon again after a crash.
+
+use std::time::Duration;
+
+use backrow_tests::{CollectorConfig, CollectorProcess, EncoderConfig, EncoderProcess, until};
+use flv::TagKind;
+use rustix::process::{Signal, kill_process};
+use tokio::time::{Instant, timeout};
+
+use crate::table::{Report, Takes, Target};
+
+/// Pause in the stream from which on it counts as interrupted.
+const PAUSE: Duration = Duration::from_millis(120);
+
+/// 720p25 from the test source.
+fn config(encoder: &EncoderProcess) -> CollectorConfig {
+    CollectorConfig {
+        source: "kind = \"test\"".into(),
+        picture: (1280, 720, 25),
+        bitrate: "1500k".into(),
+        ..CollectorConfig::flash(encoder)
+    }
+}
+
+/// From the start of the collector's process to its first confirmed segment.
+pub(crate) async fn start(report: &mut Report, runs: usize) {
+    let mut takes = Takes::default();
+    for _ in 0..runs {
+        let encoder = EncoderProcess::start(EncoderConfig::light("demo")).await;
+        let config = config(&encoder);
+        let began = Instant::now();
+        let _collector = CollectorProcess::start(&config);
+        until(Duration::from_secs(30), "a confirmed segment", async || {
+            let archive = encoder.archive("demo").await?;
+            let session = archive["sessions"].as_array()?.first()?["session"].as_str()?.to_owned();
+            // What the listing names is what was confirmed.
+            let listing = encoder.json(&format!("/ingest/demo/{session}")).await?;
+            (!listing["segments"].as_array()?.is_empty()).then_some(())
+        })
+        .await;
+        takes.0.push(began.elapsed().as_secs_f64());
+    }
+    let what = "collector's start to its first confirmed segment";
+    report.row(what, "s", takes, Target::AtMost(2.0));
+}
+
+/// From SIGKILL of the capture worker to the next picture that the encoder gives out.
+pub(crate) async fn recovery(report: &mut Report, runs: usize) {
+    let encoder = EncoderProcess::start(EncoderConfig::light("demo")).await;
+    let collector = CollectorProcess::start(&config(&encoder));
+    encoder.live("demo").await;
+    let mut stream = Stream::open(&encoder).await;
+    let mut takes = Takes::default();
+    for _ in 0..runs {
+        // Two seconds without a pause: it is well again.
+        let mut steady = Instant::now();
+        while steady.elapsed() < Duration::from_secs(2) {
+            if stream.picture().await > PAUSE {
+                steady = Instant::now();
+            }
+        }
+        let worker = collector.process().worker("capture", None).await;
+        kill_process(worker, Signal::KILL).unwrap();
+        let killed = Instant::now();
+        // Pictures that were under way still come; the one that ends the longest pause is the
+        // first one made after the kill.
+        let (mut longest, mut back) = (Duration::ZERO, Duration::ZERO);
+        while killed.elapsed() < Duration::from_secs(4) {
+            let pause = stream.picture().await;
+            if pause > longest {
+                (longest, back) = (pause, killed.elapsed());
+            }
+        }
+        takes.0.push(back.as_secs_f64());
+    }
+    let what = "SIGKILL of the capture worker to the next picture at the encoder";
+    report.row(what, "s", takes, Target::AtMost(2.0));
+}
+
+/// The room's FLV as it came, tag by tag.
+struct Stream {
+    answer: reqwest::Response,
+    parser: flv::Parser,
+    last: Instant,
+}
+
+impl Stream {
+    async fn open(encoder: &EncoderProcess) -> Self {
+        Self {
+            answer: encoder.get("/demo/webcast-high.flv").await,
+            parser: flv::Parser::new(flv::Limits::default()),
+            last: Instant::now(),
+        }
+    }
+
+    /// Waits for the next picture, and returns how long after the one before it came.
+    async fn picture(&mut self) -> Duration {
+        loop {
+            while let Some(tag) = self.parser.next_tag().unwrap() {
+                if tag.kind == TagKind::Video && !tag.is_sequence_header() {
+                    let pause = self.last.elapsed();
+                    self.last = Instant::now();
+                    return pause;
+                }
+            }
+            let chunk = timeout(Duration::from_secs(30), self.answer.chunk()).await;
+            let chunk = chunk.expect("the stream goes on").unwrap();
+            self.parser.push(&chunk.expect("the stream is not ended"));
+        }
+    }
+}
