@@ -10,14 +10,21 @@
 //! [`task`] is the loop around it.
 
 pub mod mounts;
+pub mod open;
+pub mod pipeline;
+pub mod task;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use protocol::names::{DeviceName, RoomName, SessionId};
 use protocol::token::Token;
 use tokio::sync::watch;
 
 use crate::archive::Archive;
+use crate::fanout::Mount;
+use crate::hls;
 use crate::ingest::Desk;
 
 /// What ingest tells the room, in the order of the live stream.
@@ -49,6 +56,12 @@ pub struct Room {
     pub desk: Desk,
     /// What was received.
     pub archive: Archive,
+    /// The progressive streams by their file names (`webcast-high.webm`).
+    pub mounts: BTreeMap<String, Mount>,
+    /// The HLS playlists and segments.
+    pub hls: Arc<hls::Store>,
+    /// The newest preview image, JPEG.
+    pub preview: watch::Receiver<Option<Bytes>>,
     /// What the room is doing.
     pub status: watch::Receiver<RoomStatus>,
 }
