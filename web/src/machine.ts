@@ -235,7 +235,7 @@ class Step {
       this.detach();
       m.phase = "unreachable";
     }
-    this.pollIn(Math.min(2000 * Math.pow(1.5, m.pollFailures - 1), 15000));
+    this.pollIn(Math.min(2000 * Math.pow(1.5, m.pollFailures - 1), 8000));
   }
 
   /** Takes the best way that has data; waits for a better one for a while. */
