@@ -1,1 +1,90 @@
-//! http
+//! What the encoder serves over HTTP: everything a viewer, an operator or a collector gets.
+//!
+//! ```text
+//! /                                   rooms page            /healthz       health, with reasons
+//! /{room}/                            player page           /metrics       OpenMetrics
+//! /{room}/hls/index.m3u8, …           HLS                   /api/v1/rooms  the read model
+//! /{room}/webcast-high.webm, …        progressive streams   /assets/…      scripts and styles
+//! /{room}/preview.jpg                 the last picture      /ingest/…      see `ingest`
+//! /webcast-high.webm, …               the same streams, where there is one room only
+//! ```
+
+mod answer;
+mod api;
+mod assets;
+mod health;
+mod hls;
+mod metrics;
+mod mounts;
+mod pages;
+mod serve;
+mod state;
+mod viewers;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{Method, header};
+use axum::response::Response;
+use axum::routing::get;
+use protocol::names::RoomName;
+use tower_http::cors::{Any, CorsLayer};
+
+pub use self::serve::{Limits, bind, serve};
+use self::state::Shared;
+pub use self::state::{DEFAULT_VIEWERS, Options};
+use crate::room::{Room, Rooms};
+
+/// The whole app: serve it with [`serve()`].
+pub fn app(rooms: Arc<Rooms>, options: Options) -> Router {
+    let shared = Arc::new(Shared::new(Arc::clone(&rooms), options));
+    // A page of any site may play our streams: they are public, and carry no cookies.
+    let open = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::HEAD])
+        .allow_headers([header::RANGE])
+        .expose_headers([header::CONTENT_LENGTH, header::RETRY_AFTER]);
+    Router::new()
+        .route("/{room}/hls/index.m3u8", get(hls::multivariant))
+        .route("/{room}/hls/{rendition}/{file}", get(hls::file))
+        .route("/{room}/{mount}", get(mounts::in_room))
+        .route("/{room}", get(mounts::at_root))
+        .route("/api/v1/rooms", get(api::rooms))
+        .layer(open)
+        .route("/", get(rooms_page))
+        .route("/{room}/", get(player_page))
+        .route("/assets/{name}", get(assets::asset))
+        .route("/healthz", get(health::health))
+        .route("/metrics", get(metrics::metrics))
+        .fallback(async || pages::missing("/", "No such page", "There is nothing at this address."))
+        .with_state(shared)
+        .merge(crate::ingest::routes().merge(crate::archive::http::routes()).with_state(rooms))
+}
+
+/// `GET /`
+async fn rooms_page(State(shared): State<Arc<Shared>>) -> Response {
+    pages::rooms(shared.rooms.iter().map(|room| (room.name.as_str(), room.title.as_str())))
+}
+
+/// `GET /{room}/`
+async fn player_page(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response {
+    match known(&shared, &name) {
+        Some(room) => pages::player(room.name.as_str(), &room.title),
+        None => pages::missing("../", "No such room", "There is no room of this name here."),
+    }
+}
+
+fn known(shared: &Shared, name: &str) -> Option<Arc<Room>> {
+    let name: RoomName = name.parse().ok()?;
+    shared.rooms.get(&name).cloned()
+}
+
+/// The room, or the answer that there is none.
+fn find(shared: &Shared, name: &str) -> Result<Arc<Room>, Box<Response>> {
+    known(shared, name)
+        .ok_or_else(|| Box::new(answer::not_found(format!("there is no room {name:?} here"))))
+}
