@@ -16,12 +16,13 @@ use watchdog::clock::SharedClock;
 use watchdog::policy::Limits;
 use watchdog::runner::{WorkerSpec, supervise};
 
-use super::plan;
+use super::follow::Follow;
 use super::senses::Senses;
 use super::splice::Origin;
 use super::worker::{self, Incoming};
 use crate::capture::CaptureArgs;
 use crate::capture::report::{Health, Line};
+use crate::devices;
 
 /// The component's name on the board and in MQTT.
 pub const COMPONENT: &str = "capture";
@@ -50,12 +51,39 @@ pub struct Capture {
 impl Capture {
     /// Runs the capture worker for whatever source there is, until cancelled.
     pub async fn run(self, cancel: CancellationToken) {
-        let plan = plan::plan(&self.site);
-        let Some(args) = plan.args else {
-            self.board.set(COMPONENT, Mood::Hungry, plan.why);
-            return;
-        };
-        self.worker(args, cancel).await;
+        let mut devices = Follow::start();
+        loop {
+            let choice = self.choose(&devices);
+            let Some(args) = CaptureArgs::for_site(&self.site, &choice) else {
+                self.board.set(COMPONENT, Mood::Hungry, choice.why);
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    () = devices.changed() => continue,
+                }
+            };
+            self.board.event(EventKind::Came, COMPONENT, choice.why);
+            let stop = cancel.child_token();
+            let worker = self.worker(args.clone(), stop.clone());
+            tokio::pin!(worker);
+            let why = loop {
+                tokio::select! {
+                    () = &mut worker => return,
+                    () = devices.changed() => {
+                        let now = self.choose(&devices);
+                        if CaptureArgs::for_site(&self.site, &now).as_ref() != Some(&args) {
+                            break now.why;
+                        }
+                    }
+                }
+            };
+            self.board.event(EventKind::Went, COMPONENT, why);
+            stop.cancel();
+            worker.await;
+        }
+    }
+
+    fn choose(&self, devices: &Follow) -> devices::Choice {
+        devices::choose(devices.now(), &self.site.source, &self.site.audio.device)
     }
 
     /// Runs the slate whenever it is wanted, until cancelled.
@@ -68,7 +96,7 @@ impl Capture {
             }
             let fault = self.board.get(COMPONENT).map_or_else(String::new, |status| status.reason);
             self.board.event(EventKind::Notice, SLATE, format!("the slate is shown: {fault}"));
-            let args = plan::slate(&self.site, &fault);
+            let args = CaptureArgs::slate(&self.site, &fault);
             let spec = self.spec(SLATE, &args);
             let tags = self.tags.clone();
             let worker = supervise(

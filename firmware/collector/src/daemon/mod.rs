@@ -9,7 +9,7 @@
 //! when that segment is confirmed, and MQTT at the very end, to tell of it.
 
 pub mod capture;
-pub mod plan;
+pub mod follow;
 pub mod senses;
 pub mod splice;
 pub mod stream;
