@@ -1,6 +1,7 @@
 //! The cloud encoder: takes a room in, makes every format that players need, keeps the archive.
 
 pub mod archive;
+pub mod daemon;
 pub mod fanout;
 pub mod hls;
 pub mod http;

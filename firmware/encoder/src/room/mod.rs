@@ -10,6 +10,9 @@
 //! [`task`] is the loop around it.
 
 pub mod mounts;
+pub mod open;
+pub mod pipeline;
+pub mod task;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,7 +60,7 @@ pub struct Room {
     pub mounts: BTreeMap<String, Mount>,
     /// The HLS playlists and segments.
     pub hls: Arc<hls::Store>,
-    /// The newest preview picture, JPEG.
+    /// The newest preview image, JPEG.
     pub preview: watch::Receiver<Option<Bytes>>,
     /// What the room is doing.
     pub status: watch::Receiver<RoomStatus>,

@@ -1,5 +1,7 @@
 //! The progressive streams of a room, under the names the original system gave them.
 
+use crate::fanout::{Limits, Mount};
+
 /// A progressive stream: its file name and its media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progressive {
@@ -7,31 +9,59 @@ pub struct Progressive {
     pub name: &'static str,
     /// `Content-Type`.
     pub content_type: &'static str,
-    /// Whether a client that is already there needs a changed header in its stream: FLV and Ogg
-    /// take it in their stride, WebM must not see a second one.
-    pub header_in_stream: bool,
+    /// What a format needs at its start.
+    pub header: Header,
+    /// How many sync points back a viewer starts.
+    pub start_syncs: usize,
 }
 
-const fn stream(name: &'static str, content_type: &'static str) -> Progressive {
-    Progressive { name, content_type, header_in_stream: true }
+/// A format's header, and what a changed one means to viewers who are already there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Header {
+    /// There is none: every frame says it all.
+    None,
+    /// It may come again in the stream: FLV's sequence headers, Ogg's chained streams.
+    InStream,
+    /// There is one, at the start: WebM.
+    Once,
+}
+
+impl Progressive {
+    /// An empty mount for it.
+    #[must_use]
+    pub fn mount(&self) -> Mount {
+        let limits = Limits {
+            header: self.header != Header::None,
+            start_syncs: self.start_syncs,
+            ..Limits::default()
+        };
+        Mount::new(self.name, self.content_type, limits)
+    }
+}
+
+const fn video(name: &'static str, content_type: &'static str, header: Header) -> Progressive {
+    Progressive { name, content_type, header, start_syncs: 1 }
+}
+
+/// Sound can be joined at every frame; about a second of it in hand keeps a player going.
+const fn sound(name: &'static str, content_type: &'static str, header: Header) -> Progressive {
+    Progressive { name, content_type, header, start_syncs: 40 }
 }
 
 /// The source as it came.
-pub const FLV_HIGH: Progressive = stream("webcast-high.flv", "video/x-flv");
+pub const FLV_HIGH: Progressive = video("webcast-high.flv", "video/x-flv", Header::InStream);
 /// The lowest rung of the ladder, with the source's sound.
-pub const FLV_LOW: Progressive = stream("webcast-low.flv", "video/x-flv");
+pub const FLV_LOW: Progressive = video("webcast-low.flv", "video/x-flv", Header::InStream);
 /// VP8 and Opus at the source's size.
-pub const WEBM_HIGH: Progressive =
-    Progressive { name: "webcast-high.webm", content_type: "video/webm", header_in_stream: false };
+pub const WEBM_HIGH: Progressive = video("webcast-high.webm", "video/webm", Header::Once);
 /// VP8 and Opus, small.
-pub const WEBM_LOW: Progressive =
-    Progressive { name: "webcast-low.webm", content_type: "video/webm", header_in_stream: false };
+pub const WEBM_LOW: Progressive = video("webcast-low.webm", "video/webm", Header::Once);
 /// Opus in Ogg.
-pub const OGG: Progressive = stream("audio-only.ogg", "audio/ogg");
+pub const OGG: Progressive = sound("audio-only.ogg", "audio/ogg", Header::InStream);
 /// The source's AAC in ADTS.
-pub const AAC: Progressive = stream("audio-only.aac", "audio/aac");
+pub const AAC: Progressive = sound("audio-only.aac", "audio/aac", Header::None);
 /// MP3.
-pub const MP3: Progressive = stream("audio-only.mp3", "audio/mpeg");
+pub const MP3: Progressive = sound("audio-only.mp3", "audio/mpeg", Header::None);
 
 /// All of them.
 pub const ALL: [Progressive; 7] = [FLV_HIGH, FLV_LOW, WEBM_HIGH, WEBM_LOW, OGG, AAC, MP3];

@@ -1,0 +1,195 @@
+//! The encoder daemon: configuration, rooms, listeners, and the order in which it ends.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use protocol::config::Encoder;
+use protocol::payload::{Birth, Role, VERSION};
+use telemetry::{mqtt, systemd};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use watchdog::board::Board;
+use watchdog::clock;
+
+use crate::room::Rooms;
+use crate::room::open::{Opening, open};
+use crate::{http, ingest};
+
+/// `EX_CONFIG` of sysexits.h: starting again would not help.
+const EXIT_CONFIG: u8 = 78;
+/// How long connections and tasks may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How often the main loop shows that it lives.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Runs the daemon until it is told to stop. The addresses it listens on go to `addresses`.
+#[must_use]
+pub fn main(config: &Path, addresses: Option<&Path>) -> ExitCode {
+    telemetry::log::init("backrow-encoder");
+    let config = match protocol::config::encoder::read(config) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    // The provider is the same for every connection; a second call would only say it is set.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")
+        .and_then(|runtime| runtime.block_on(run(config, addresses)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
+    let clock = clock::system();
+    let board = Board::new(clock.clone());
+    let (serving, working, telling) =
+        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+
+    let limits = http::Limits::default();
+    // Bind first: a taken port is found before anything has begun.
+    let web = http::bind(config.listen.http, &limits)
+        .with_context(|| format!("[listen] http: {} cannot be used", config.listen.http))?;
+    let rtmp = match config.listen.rtmp {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("[listen] rtmp: {address} cannot be used"))?,
+        ),
+        None => None,
+    };
+    if let Some(file) = addresses {
+        let http = web.local_addr().context("the HTTP listener has no address")?;
+        let rtmp = rtmp.as_ref().map(TcpListener::local_addr).transpose()?;
+        write_addresses(file, http, rtmp)
+            .with_context(|| format!("the addresses cannot be written to {}", file.display()))?;
+    }
+
+    let tasks = TaskTracker::new();
+    let opening = Opening {
+        config: &config,
+        program: std::env::current_exe().context("this program cannot find itself")?,
+        board: board.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        cancel: working.clone(),
+    };
+    let mut rooms = Vec::new();
+    for room in &config.rooms {
+        rooms.push(open(&opening, room).await.with_context(|| format!("room {}", room.name))?);
+    }
+    let rooms = Arc::new(Rooms::new(rooms));
+
+    let reporter = config.mqtt.as_ref().map(|mqtt| {
+        let birth = Birth {
+            v: VERSION,
+            device: config.name.clone(),
+            role: Role::Encoder,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: clock.utc(),
+            rooms: config.rooms.iter().map(|room| room.name.clone()).collect(),
+        };
+        let numbered = rooms.clone();
+        let reporter = mqtt::Reporter::new(mqtt.clone(), birth).numbers(move || numbers(&numbered));
+        // One topic, one picture: with several rooms, each collector shows its own.
+        match rooms.only() {
+            Some(room) => reporter.preview(room.preview.clone()),
+            None => reporter,
+        }
+        .spawn(board.clone(), clock.clone(), telling.clone())
+    });
+
+    let options = http::Options {
+        clock: clock.clone(),
+        board: board.clone(),
+        viewers: http::DEFAULT_VIEWERS,
+    };
+    let app = http::app(rooms.clone(), options);
+    tracing::info!(http = %web.local_addr()?, "listening");
+    let web = tokio::spawn(http::serve(web, app, limits, serving.clone()));
+    if let Some(listener) = rtmp {
+        tracing::info!(rtmp = %listener.local_addr()?, "listening");
+        tasks.spawn(ingest::rtmp::listen(
+            listener,
+            rooms.clone(),
+            clock.clone(),
+            ingest::Options::default(),
+            working.clone(),
+        ));
+    }
+
+    systemd::ready();
+    systemd::status(&format!("{} rooms", config.rooms.len()));
+    let turns = Arc::new(AtomicU64::new(0));
+    let (seen, last) = (turns.clone(), AtomicU64::new(u64::MAX));
+    let alive = move || {
+        let now = seen.load(Ordering::Relaxed);
+        last.swap(now, Ordering::Relaxed) != now
+    };
+    let petting = tokio::spawn(systemd::watchdog(alive, telling.clone()));
+
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
+    let mut turn = tokio::time::interval(TURN);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = turn.tick() => { turns.fetch_add(1, Ordering::Relaxed); }
+        }
+    }
+
+    tracing::info!("stopping");
+    systemd::stopping();
+    serving.cancel();
+    let _ = tokio::time::timeout(LAST_WORDS, web).await;
+    working.cancel();
+    tasks.close();
+    let _ = tokio::time::timeout(LAST_WORDS, tasks.wait()).await;
+    telling.cancel();
+    let _ = petting.await;
+    if let Some(reporter) = reporter {
+        let _ = tokio::time::timeout(LAST_WORDS, reporter).await;
+    }
+    Ok(())
+}
+
+/// The encoder's numbers in the health message.
+fn numbers(rooms: &Rooms) -> serde_json::Map<String, serde_json::Value> {
+    let rooms = rooms.iter().map(|room| {
+        let clients: usize = room.mounts.values().map(crate::fanout::Mount::clients).sum();
+        let status = room.status();
+        let facts = serde_json::json!({ "live": status.live, "progressive_clients": clients });
+        (room.name.to_string(), facts)
+    });
+    let mut numbers = serde_json::Map::new();
+    numbers.insert("rooms".into(), rooms.collect::<serde_json::Map<_, _>>().into());
+    numbers
+}
+
+/// Whole or not at all: whoever waits for the file reads it as soon as it is there.
+fn write_addresses(
+    file: &Path,
+    http: std::net::SocketAddr,
+    rtmp: Option<std::net::SocketAddr>,
+) -> std::io::Result<()> {
+    let text = serde_json::json!({ "http": http, "rtmp": rtmp }).to_string();
+    let temporary = file.with_extension("new");
+    std::fs::write(&temporary, text)?;
+    std::fs::rename(temporary, file)
+}

@@ -1,0 +1,236 @@
+//! Where each tag of a room goes. No I/O, no clock: times are passed in.
+//!
+//! The source is passed through everywhere it can be; the worker only makes what the source is
+//! not. Its sound is added to every rung, so that the rungs differ in their pictures alone.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use flv::aac::{AudioSpecificConfig, adts_header};
+use flv::interleave::Interleaver;
+use flv::metadata::Metadata;
+use flv::timeline::{Rebase, Steps};
+use flv::{Tag, TagKind, file_header};
+
+use super::mounts::{self, Header};
+use crate::fanout::{Frame, Mount};
+use crate::hls::Packager;
+
+/// How long the small FLV's sound waits for its picture, in milliseconds of media: longer than
+/// the worker takes to encode one.
+const RUNG_LAG_MS: u32 = 2_000;
+
+/// A publisher's clock that is further off than this is not believed, in milliseconds: a box
+/// without a battery starts in 1970.
+const CLOCK_TRUST_MS: u64 = 24 * 3_600 * 1_000;
+
+/// The way of one room's tags.
+#[derive(Debug)]
+pub struct Pipeline {
+    mounts: BTreeMap<String, Mount>,
+    packager: Packager,
+    rebase: Rebase,
+    high: FlvStream,
+    low: FlvStream,
+    low_order: Interleaver,
+    /// The rung that makes the small FLV.
+    low_rung: Option<String>,
+    asc: Option<AudioSpecificConfig>,
+    /// Room time and UTC of the same moment, both in milliseconds.
+    wallclock: Option<(u64, i64)>,
+}
+
+impl Pipeline {
+    /// The pipeline into `mounts` and `packager`; `low_rung` names the lowest rung of the ladder.
+    #[must_use]
+    pub fn new(
+        mounts: BTreeMap<String, Mount>,
+        packager: Packager,
+        low_rung: Option<String>,
+    ) -> Self {
+        Self {
+            mounts,
+            packager,
+            rebase: Rebase::new(Steps::default()),
+            high: FlvStream::default(),
+            low: FlvStream::default(),
+            low_order: Interleaver::new(RUNG_LAG_MS),
+            low_rung,
+            asc: None,
+            wallclock: None,
+        }
+    }
+
+    /// A publisher begins, `room_ms` after the room was opened.
+    pub fn session(&mut self, room_ms: u64) {
+        self.rebase.begin_session(room_ms);
+        self.wallclock = None;
+    }
+
+    /// The publisher is gone: who joins now waits for the next one.
+    pub fn gone(&mut self) {
+        for mount in self.mounts.values() {
+            mount.interrupt();
+        }
+    }
+
+    /// The next tag of the source, at `utc_ms` by our own clock. Returns it in room time, for the
+    /// transcode worker.
+    pub fn source(&mut self, tag: &Tag, utc_ms: i64) -> (u64, Tag) {
+        let placed = self.rebase.place(tag.kind, tag.timestamp);
+        let at = placed.ms;
+        if placed.discontinuity {
+            self.packager.discontinuity();
+            self.wallclock = None;
+        }
+        let tag = at_room_time(tag, at);
+        self.tell_time(&tag, at, utc_ms);
+        let utc_of_tag = self.wallclock.map_or(utc_ms, |(room, utc)| {
+            utc.saturating_add_unsigned(at).saturating_sub_unsigned(room)
+        });
+
+        self.packager.source(at, &tag, utc_of_tag);
+        if let Some(mount) = self.mounts.get(mounts::FLV_HIGH.name) {
+            self.high.push(mount, &tag);
+        }
+        if tag.kind == TagKind::Audio {
+            self.adts(&tag);
+            self.low_push(tag.clone());
+        }
+        (at, tag)
+    }
+
+    /// A picture of a rung, from the worker.
+    pub fn rung(&mut self, name: &str, room_ms: u64, tag: &Tag) {
+        self.packager.rendition_video(name, room_ms, tag);
+        if self.low_rung.as_deref() == Some(name) {
+            self.low_push(tag.clone());
+        }
+    }
+
+    /// A rung that will not come: smaller sources have fewer rungs.
+    pub fn rung_failed(&mut self, name: &str) {
+        self.packager.rendition_failed(name);
+    }
+
+    /// The header of a progressive stream that the worker makes.
+    pub fn header(&self, stream: &str, data: Bytes) {
+        let Some((format, mount)) = self.transcode_mount(stream) else { return };
+        match format.header {
+            Header::InStream => mount.change_header(data.clone(), data),
+            Header::Once => mount.set_header(data),
+            Header::None => {}
+        }
+    }
+
+    /// A frame of a progressive stream that the worker makes.
+    pub fn frame(&self, stream: &str, data: Bytes, sync: bool) {
+        if let Some((_, mount)) = self.transcode_mount(stream) {
+            mount.push(Frame { data, sync });
+        }
+    }
+
+    /// The size of the source's picture.
+    #[must_use]
+    pub fn size(&self) -> Option<(u32, u32)> {
+        let config = self.high.video_header.as_ref()?.payload();
+        flv::avc::AvcConfig::parse(&config).ok().map(|avc| (avc.width, avc.height))
+    }
+
+    fn transcode_mount(&self, stream: &str) -> Option<(mounts::Progressive, &Mount)> {
+        let format = mounts::of_transcode(stream)?;
+        Some((format, self.mounts.get(format.name)?))
+    }
+
+    /// Learns UTC from the publisher's metadata, else takes our own at the first tag.
+    fn tell_time(&mut self, tag: &Tag, at: u64, utc_ms: i64) {
+        let told = (tag.kind == TagKind::Script)
+            .then(|| Metadata::from_tag(tag))
+            .flatten()
+            .and_then(|metadata| metadata.wallclock_ms)
+            .filter(|told| told.abs_diff(utc_ms) < CLOCK_TRUST_MS);
+        match (told, self.wallclock) {
+            (Some(told), _) => self.wallclock = Some((at, told)),
+            (None, None) => self.wallclock = Some((at, utc_ms)),
+            (None, Some(_)) => {}
+        }
+    }
+
+    fn adts(&mut self, tag: &Tag) {
+        let payload = tag.payload();
+        if tag.is_sequence_header() {
+            self.asc = AudioSpecificConfig::parse(&payload).ok();
+        } else if let Some(asc) = &self.asc
+            && let Some(mount) = self.mounts.get(mounts::AAC.name)
+            && let Ok(header) = adts_header(asc, payload.len())
+        {
+            let mut data = BytesMut::with_capacity(header.len() + payload.len());
+            data.extend_from_slice(&header);
+            data.extend_from_slice(&payload);
+            mount.push(Frame { data: data.freeze(), sync: true });
+        }
+    }
+
+    fn low_push(&mut self, tag: Tag) {
+        let Some(mount) = self.mounts.get(mounts::FLV_LOW.name) else { return };
+        if self.low_rung.is_none() {
+            return;
+        }
+        self.low_order.push(tag);
+        while let Some(tag) = self.low_order.pop() {
+            self.low.push(mount, &tag);
+        }
+    }
+}
+
+/// An FLV stream on a mount: its header is what a new client needs before the first frame.
+#[derive(Debug, Default)]
+struct FlvStream {
+    metadata: Option<Tag>,
+    video_header: Option<Tag>,
+    audio_header: Option<Tag>,
+}
+
+impl FlvStream {
+    fn push(&mut self, mount: &Mount, tag: &Tag) {
+        let slot = match tag.kind {
+            TagKind::Script => &mut self.metadata,
+            TagKind::Video if tag.is_sequence_header() => &mut self.video_header,
+            TagKind::Audio if tag.is_sequence_header() => &mut self.audio_header,
+            // Without a picture, a client may start at any sound.
+            _ => {
+                let sync = tag.is_keyframe() || self.video_header.is_none();
+                mount.push(Frame { data: tag.to_bytes(), sync });
+                return;
+            }
+        };
+        // Every segment brings its headers along; only a change is news.
+        if slot.as_ref().is_some_and(|old| old.data == tag.data) {
+            return;
+        }
+        let first = slot.replace(tag.clone()).is_none();
+        // Metadata tells each segment's time, which a viewer that is already there does not need.
+        if tag.kind == TagKind::Script || first {
+            mount.set_header(self.header());
+        } else {
+            mount.change_header(self.header(), tag.to_bytes());
+        }
+    }
+
+    fn header(&self) -> Bytes {
+        let mut header = BytesMut::new();
+        header.extend_from_slice(&file_header(
+            self.audio_header.is_some(),
+            self.video_header.is_some(),
+        ));
+        for tag in [&self.metadata, &self.video_header, &self.audio_header].into_iter().flatten() {
+            tag.encode(&mut header);
+        }
+        header.freeze()
+    }
+}
+
+fn at_room_time(tag: &Tag, room_ms: u64) -> Tag {
+    // FLV's 32 bits of milliseconds wrap after 49 days; readers unroll them.
+    Tag { timestamp: (room_ms & u64::from(u32::MAX)) as u32, ..tag.clone() }
+}
