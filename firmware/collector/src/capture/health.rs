@@ -261,7 +261,8 @@ mod tests {
                 let was = condition.on();
                 if condition.see(seen, ms(step as u64 * 100)) {
                     prop_assert_ne!(was, condition.on());
-                    prop_assert!(run >= if seen { enter } else { leave });
+                    let needed = if seen { enter } else { leave };
+                    prop_assert!(run >= needed);
                 }
             }
         }

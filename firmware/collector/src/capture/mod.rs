@@ -15,6 +15,7 @@ pub mod health;
 mod meter;
 pub mod mux;
 mod output;
+mod preview;
 pub mod report;
 mod sources;
 mod tail;

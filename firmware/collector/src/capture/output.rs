@@ -62,6 +62,8 @@ pub(super) fn start(
     Ok((sender, thread))
 }
 
+/// voaacenc gives the sound 1600 samples late (a frame and the look-ahead of short blocks).
+const AUDIO_DELAY: Duration = Duration::from_nanos(1600 * 1_000_000_000 / 48_000);
 /// An AAC frame has 1024 samples, 21.3 ms at 48 kHz.
 const AUDIO_FRAME_MS: i64 = 21;
 
@@ -143,7 +145,7 @@ fn coded(sample: &gst::Sample, track: Track) -> Option<Coded> {
     }
     let data = Bytes::copy_from_slice(&map);
     Some(match track {
-        Track::Audio => Coded::Audio { pts, data },
+        Track::Audio => Coded::Audio { pts: pts.checked_sub(AUDIO_DELAY)?, data },
         Track::Video => Coded::Video {
             pts,
             dts: buffer.dts().and_then(running).unwrap_or(pts),

@@ -27,6 +27,11 @@ pub enum Line {
     },
     /// Each second.
     Health(Health),
+    /// A small picture of what is sent, every ten seconds.
+    Preview {
+        /// A JPEG of at most 20 kB, in hexadecimal; see [`jpeg_bytes`].
+        jpeg: String,
+    },
     /// The worker ends with this.
     Error {
         /// A stable name for the fault, such as `device_busy`.
@@ -82,6 +87,27 @@ pub struct Condition {
     pub since: Timestamp,
 }
 
+/// A preview as it is written in its line.
+pub fn jpeg_text(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// The JPEG of a preview line; None when it is not hexadecimal.
+pub fn jpeg_bytes(text: &str) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    pairs
+        .iter()
+        .map(|pair| {
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            let [high, low] = *pair;
+            u8::try_from(digit(high)? << 4 | digit(low)?).ok()
+        })
+        .collect()
+}
+
 /// Writes lines to stderr, whole, from any thread.
 #[derive(Clone)]
 pub struct Reporter {
@@ -128,6 +154,16 @@ mod tests {
         let text = serde_json::to_string(&line).expect("serialises");
         assert_eq!(text, r#"{"event":"error","code":"device_busy","message":"It is busy."}"#);
         assert_eq!(serde_json::from_str::<Line>(&text).expect("reads back"), line);
+    }
+
+    #[test]
+    fn a_preview_reads_back() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let text = jpeg_text(&bytes);
+        assert_eq!(&text[..8], "00010203");
+        assert_eq!(jpeg_bytes(&text), Some(bytes));
+        assert_eq!(jpeg_bytes("0"), None);
+        assert_eq!(jpeg_bytes("xx"), None);
     }
 
     #[test]

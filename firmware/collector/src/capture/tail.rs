@@ -11,17 +11,24 @@
 //! of a file holds its source back. A progressive picture of the right size and rate passes
 //! through everything before the encoder by reference.
 
+use std::sync::{Mutex, PoisonError};
+
 use gstreamer as gst;
+use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
 
 use super::args::CaptureArgs;
-use super::elements::{bin, named};
+use super::elements::{bin, named, pad};
 use super::error::CaptureError;
 
 /// Sound is always encoded at this rate, in Hz.
 pub(super) const AUDIO_RATE: u32 = 48_000;
 /// Seconds between key frames.
 pub(super) const GOP_SECONDS: u32 = 2;
+/// Additional key frames, after the first frame.
+const EARLY_KEYFRAMES: [gst::ClockTime; 2] =
+    [gst::ClockTime::from_mseconds(500), gst::ClockTime::from_mseconds(1000)];
 /// Milliseconds of bit rate that the encoder may save up for a hard picture.
 const VBV_MS: u32 = 1_000;
 
@@ -46,7 +53,6 @@ pub(super) struct Branch {
 
 impl Branch {
     fn new(line: &str) -> Result<Self, CaptureError> {
-        use gstreamer::prelude::Cast;
         let bin = bin(line)?;
         let out = named(&bin, "out")?
             .downcast()
@@ -82,11 +88,36 @@ pub(super) fn video(args: &CaptureArgs, timing: Timing) -> Result<Branch, Captur
          ! capsfilter name=shape caps=\"video/x-raw,format=I420,width={width},height={height},\
            framerate={framerate}/1,pixel-aspect-ratio=1/1\" \
          ! queue max-size-buffers=2 max-size-bytes=0 max-size-time=0 \
-         ! x264enc speed-preset=superfast tune=zerolatency bitrate={kbit} \
+         ! x264enc name=encoder speed-preset=superfast tune=zerolatency bitrate={kbit} \
            vbv-buf-capacity={VBV_MS} key-int-max={gop} bframes=0 option-string=scenecut=0 \
            threads={threads} aud=false byte-stream=false \
          ! video/x-h264,stream-format=avc,alignment=au ! {sink}"
     ))
+}
+
+/// Asks for key frames at half a second and a second after the first frame: a segment lasts from
+/// key frame to key frame, and the first ones should be whole soon.
+pub(super) fn force_early_keyframes(video: &gst::Bin) -> Result<(), CaptureError> {
+    let encoder = named(video, "encoder")?;
+    let ask = pad(&encoder, "src")?;
+    let asked = Mutex::new((None, EARLY_KEYFRAMES.iter()));
+    pad(&encoder, "sink")?.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let Some(gst::PadProbeData::Buffer(buffer)) = &info.data else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let Some(now) = buffer.pts() else { return gst::PadProbeReturn::Ok };
+        let (first, early) = &mut *asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = now.saturating_sub(*first.get_or_insert(now));
+        if early.as_slice().first().is_some_and(|early| since >= *early) {
+            early.next();
+            // Without a time it is for the frame that follows, which is this one. (With a time it is
+            // not: x264enc moves its frames by 1000 hours before it compares.)
+            let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(false).build();
+            ask.send_event(event);
+        }
+        if early.len() == 0 { gst::PadProbeReturn::Remove } else { gst::PadProbeReturn::Ok }
+    });
+    Ok(())
 }
 
 /// H.264 as the device makes it, to the form FLV has.

@@ -22,6 +22,7 @@ use super::gop::Monitor;
 use super::meter::Meter;
 use super::mux::Coded;
 use super::output::{self, Track};
+use super::preview;
 use super::report::{Line, Reporter};
 use super::sources::{self, Context, Head, Picture};
 use super::tail;
@@ -120,7 +121,7 @@ impl Worker {
         let (args, reporter) = (&self.args, &self.reporter);
         let head =
             sources::open(&Context { args, reporter, incidents: incidents.clone(), avoid_h264 })?;
-        let pipeline = Pipeline::build(&head, args, &self.meter, frames, incidents)?;
+        let pipeline = Pipeline::build(&head, args, reporter, &self.meter, frames, incidents)?;
         pipeline.play(incidents, &head)?;
         let end = self.follow(&head, &pipeline, received);
         pipeline.stop();
@@ -172,12 +173,10 @@ impl Worker {
         if frames != seen.0 {
             *seen = (frames, now);
         }
-        match head.patience {
-            Some(patience) if now.saturating_sub(seen.1) >= patience => {
-                Err(CaptureError::NoSignal {
-                    device: head.description.clone(),
-                    seconds: patience.as_secs(),
-                })
+        match &head.patience {
+            Some((device, patience)) if now.saturating_sub(seen.1) >= *patience => {
+                let (device, seconds) = (device.clone(), patience.as_secs());
+                Err(CaptureError::NoSignal { device, seconds })
             }
             _ => Ok(()),
         }
@@ -206,6 +205,7 @@ impl Pipeline {
     fn build(
         head: &Head,
         args: &CaptureArgs,
+        reporter: &Reporter,
         meter: &Arc<Meter>,
         frames: &SyncSender<Coded>,
         incidents: &Sender<Incident>,
@@ -230,7 +230,10 @@ impl Pipeline {
         let queue = named(&video.bin, "queue")?;
         meter.watch_queue(&queue)?;
         if monitor.is_none() {
-            meter.watch_picture(&named(&video.bin, "shape")?)?;
+            let shape = named(&video.bin, "shape")?;
+            meter.watch_picture(&shape)?;
+            preview::watch(&shape, reporter)?;
+            tail::force_early_keyframes(&video.bin)?;
         }
         meter.watch_sound(&named(&audio.bin, "shape")?, args.channels)?;
         output::connect(&video.out, Track::Video, frames.clone(), inspect(monitor, incidents));

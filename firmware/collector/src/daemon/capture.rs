@@ -143,6 +143,11 @@ impl Capture {
                 senses.take(&health);
                 self.health.send_replace(Some(health));
             }
+            Line::Preview { jpeg } => {
+                if let Some(jpeg) = crate::capture::report::jpeg_bytes(&jpeg) {
+                    self.preview.send_replace(Some(jpeg.into()));
+                }
+            }
             Line::Log { message } => tracing::info!("capture: {message}"),
             Line::Ready { .. } | Line::Error { .. } => {}
         }

@@ -21,6 +21,7 @@ use serde::Serialize;
 use crate::capture::{AudioDevice, SourceSpec};
 
 pub use choose::choose;
+pub(crate) use choose::sound_of;
 pub use command::{Args, run};
 pub use enumerate::{EnumerateError, snapshot};
 pub use watch::{Change, ChangeKind, watch};

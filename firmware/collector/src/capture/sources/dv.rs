@@ -42,11 +42,11 @@ pub(super) fn open(context: &Context<'_>, guid: Option<u64>) -> Result<Head, Cap
         play(plan, context.args, context.reporter, context.incidents.clone())?;
     let what = name.clone();
     Ok(Head {
-        description: name,
+        description: name.clone(),
         picture: Picture::Raw(picture.upcast()),
         sound: sound.upcast(),
         timing: Timing::Live,
-        patience: Some(PATIENCE),
+        patience: Some((name, PATIENCE)),
         explain: Box::new(move |error, _| fault(what.clone(), error.message())),
         keep: Box::new(player),
     })

@@ -6,6 +6,7 @@ mod feed;
 pub(super) mod file;
 pub(super) mod flash;
 pub(super) mod mixer;
+mod offers;
 pub(super) mod player;
 pub(super) mod synthetic;
 pub(super) mod v4l2;
@@ -41,8 +42,8 @@ pub(super) struct Head {
     pub(super) picture: Picture,
     pub(super) sound: gst::Element,
     pub(super) timing: Timing,
-    /// Without a frame for this long, the source has no signal.
-    pub(super) patience: Option<Duration>,
+    /// This device has no signal when it gives no frame for this long.
+    pub(super) patience: Option<(String, Duration)>,
     pub(super) explain: Explain,
     /// What must live as long as the source: another pipeline, a thread.
     #[expect(dead_code, reason = "it is held, not read")]
