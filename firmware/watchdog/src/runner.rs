@@ -7,7 +7,7 @@
 mod process;
 mod progress;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, future::poll_fn, path::PathBuf, pin::pin, task::Poll, time::Duration};
 
 use protocol::payload::EventKind;
 use tokio_util::sync::CancellationToken;
@@ -91,9 +91,10 @@ pub async fn supervise<F, Fut>(
         match process::spawn(&spec) {
             Ok((process, io)) => {
                 let progress = Progress::detached();
+                let stderr = io.stderr.clone();
                 let work = run(io, progress.clone());
                 driver.step(Input::Started);
-                driver.attend(process, progress, work).await;
+                driver.attend(process, progress, stderr, work).await;
             }
             Err(error) => {
                 let why = format!("{}: {error}", spec.program.display());
@@ -179,13 +180,16 @@ impl<'a> Driver<'a> {
         &mut self,
         mut process: process::Process,
         progress: Progress,
+        stderr: WorkerStderr,
         work: impl Future<Output = ()>,
     ) {
-        let mut work = std::pin::pin!(work);
-        let mut working = true;
+        let mut work = pin!(work);
+        // The reader has its first turn before anything else, to take stderr if it wants it.
+        let mut working = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx).is_pending())).await;
+        stderr.log_if_left(self.component);
         let mut stopping = false;
         // Until when it may go by itself, once it was asked to end or `run` has returned.
-        let mut leave_by: Option<Duration> = None;
+        let mut leave_by = (!working).then(|| self.clock.monotonic() + GRACE);
         let how = loop {
             let leave = leave_by;
             let now = self.clock.monotonic();

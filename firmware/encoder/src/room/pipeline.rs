@@ -176,6 +176,11 @@ impl Pipeline {
         if self.low_rung.is_none() {
             return;
         }
+        // A header waits for nothing: whoever joins needs both before the first picture.
+        if tag.is_sequence_header() {
+            self.low.push(mount, &tag);
+            return;
+        }
         self.low_order.push(tag);
         while let Some(tag) = self.low_order.pop() {
             self.low.push(mount, &tag);
@@ -224,7 +229,8 @@ impl FlvStream {
             self.video_header.is_some(),
         ));
         for tag in [&self.metadata, &self.video_header, &self.audio_header].into_iter().flatten() {
-            tag.encode(&mut header);
+            // At time 0: players take later metadata for a stream of its own.
+            Tag { timestamp: 0, ..tag.clone() }.encode(&mut header);
         }
         header.freeze()
     }
@@ -233,4 +239,99 @@ impl FlvStream {
 fn at_room_time(tag: &Tag, room_ms: u64) -> Tag {
     // FLV's 32 bits of milliseconds wrap after 49 days; readers unroll them.
     Tag { timestamp: (room_ms & u64::from(u32::MAX)) as u32, ..tag.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use flv::{Limits, Parser};
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::hls::HlsConfig;
+    use crate::room::task;
+
+    const NOW: i64 = 1_790_000_000_000;
+
+    fn pipeline() -> (Pipeline, BTreeMap<String, Mount>) {
+        let mounts = task::mounts();
+        let packager = Packager::new(HlsConfig::default(), Vec::new());
+        let mut pipeline = Pipeline::new(mounts.clone(), packager, Some("240p".to_owned()));
+        pipeline.session(0);
+        (pipeline, mounts)
+    }
+
+    fn tags(bytes: &[u8]) -> Vec<Tag> {
+        let mut parser = Parser::new(Limits::default());
+        parser.push(bytes);
+        std::iter::from_fn(|| parser.next_tag().expect("FLV")).collect()
+    }
+
+    fn segment(pipeline: &mut Pipeline, at: u32, avcc: &[u8], wallclock_ms: i64) {
+        let metadata = Metadata { wallclock_ms: Some(wallclock_ms), ..Metadata::default() };
+        for tag in [
+            metadata.to_tag(at),
+            Tag::avc_sequence_header(at, avcc),
+            Tag::avc_frame(at, 0, true, b"key"),
+            Tag::avc_frame(at + 40, 0, false, b"delta"),
+        ] {
+            pipeline.source(&tag, NOW);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_source_passes_with_one_header_however_many_segments_bring_it() {
+        let (mut pipeline, mounts) = pipeline();
+        let mount = &mounts[mounts::FLV_HIGH.name];
+        let mut reader = mount.subscribe();
+        let mut bytes = Vec::new();
+        for (at, avcc) in [(0, b"one"), (2_000, b"one"), (4_000, b"two")] {
+            segment(&mut pipeline, at, avcc, NOW + i64::from(at));
+            while let Some(chunk) = reader.next().now_or_never() {
+                bytes.extend_from_slice(&chunk.unwrap());
+            }
+        }
+        let tags = tags(&bytes);
+        let headers: Vec<_> = tags.iter().filter(|tag| tag.is_sequence_header()).collect();
+        assert_eq!(headers.len(), 2);
+        assert_eq!((headers[1].payload(), headers[1].timestamp), ("two".into(), 4_000));
+        assert_eq!(tags.iter().filter(|tag| tag.is_keyframe()).count(), 3);
+        assert!(tags.iter().map(|tag| tag.timestamp).is_sorted());
+    }
+
+    #[tokio::test]
+    async fn the_sources_sound_goes_to_adts_as_it_is() {
+        let (mut pipeline, mounts) = pipeline();
+        let mount = &mounts[mounts::AAC.name];
+        let mut reader = mount.subscribe();
+        // AAC-LC, 48 kHz, stereo (ISO 14496-3, 1.6.2.1).
+        pipeline.source(&Tag::aac_sequence_header(0, &[0x11, 0x90]), NOW);
+        for n in 0..60 {
+            pipeline.source(&Tag::aac_frame(n * 21, b"sound"), NOW);
+        }
+        let bytes = reader.next().await.unwrap();
+        assert_eq!(bytes[0], 0xff, "an ADTS syncword");
+        assert!(bytes.windows(5).any(|window| window == b"sound"));
+    }
+
+    #[test]
+    fn a_clock_from_1970_is_not_believed() {
+        let (mut pipeline, _) = pipeline();
+        segment(&mut pipeline, 0, b"one", 12_000);
+        assert_eq!(pipeline.wallclock, Some((0, NOW)));
+        segment(&mut pipeline, 2_000, b"one", NOW + 1_990);
+        assert_eq!(pipeline.wallclock, Some((2_000, NOW + 1_990)));
+    }
+
+    #[test]
+    fn the_small_flv_is_ordered_picture_and_sound() {
+        let (mut pipeline, mounts) = pipeline();
+        pipeline.source(&Tag::aac_sequence_header(0, &[0x11, 0x90]), NOW);
+        pipeline.rung("240p", 0, &Tag::avc_sequence_header(0, b"small"));
+        for n in 0..50 {
+            pipeline.source(&Tag::aac_frame(n * 20, b"sound"), NOW);
+        }
+        pipeline.rung("240p", 0, &Tag::avc_frame(0, 0, true, b"key"));
+        pipeline.rung("240p", 40, &Tag::avc_frame(40, 0, false, b"delta"));
+        assert!(mounts[mounts::FLV_LOW.name].ready());
+    }
 }

@@ -10,7 +10,7 @@ use protocol::{
 };
 use rumqttc::{
     ConnectReturnCode, ConnectionError, DisconnectReasonCode, LastWill, MqttOptions, QoS,
-    StateError, TlsConfiguration, TlsError, Transport,
+    StateError, TlsConfiguration, TlsError, Transport, mqttbytes::Error as MqttError,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -123,7 +123,8 @@ pub(super) fn explain(error: &ConnectionError, shown: &str, device: &DeviceName)
         ConnectionError::Io(error) | ConnectionError::MqttState(StateError::Io(error)) => {
             io_reason(error, shown)
         }
-        ConnectionError::Tls(TlsError::Io(error)) => io_reason(error, shown),
+        ConnectionError::MqttState(StateError::Deserialization(MqttError::Io(error)))
+        | ConnectionError::Tls(TlsError::Io(error)) => io_reason(error, shown),
         ConnectionError::Tls(error) => sad(format!("cannot be trusted: {error}")),
         other => sad(format!("is not understood: {other}")),
     }

@@ -217,3 +217,6 @@ impl Outbox {
 pub(super) fn state_json(state: Lifecycle) -> Bytes {
     serde_json::to_vec(&State::new(state)).unwrap_or_default().into()
 }
+
+#[cfg(test)]
+mod tests;

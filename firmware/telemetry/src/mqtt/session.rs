@@ -36,10 +36,13 @@ use crate::vitals::Vitals;
 /// A connection that held this long was a good one.
 const GOOD_CONNECTION: Duration = Duration::from_secs(10);
 
+/// So many shorter ones in a row are no accident.
+const SHORT_ONES: u32 = 3;
+
 /// Why a session ended.
 enum End {
     /// The connection is gone, or never came.
-    Lost(Mood, String),
+    Lost { mood: Mood, reason: String, lasted: Option<Duration> },
     /// We were told to stop.
     Cancelled,
 }
@@ -53,16 +56,27 @@ pub(super) async fn run(
 ) {
     let shown = reporter.broker.shown();
     let mut backoff = Backoff::new(reporter.periods.retry, reporter.periods.retry_cap);
+    let mut short_ones = 0u32;
     let mut desk = Desk::new(&reporter, &board, &clock);
     board.set(COMPONENT, Mood::Waking, format!("connecting to {shown}"));
     loop {
-        let before = clock.monotonic();
-        let (mood, reason) = match desk.session(&cancel).await {
-            End::Lost(mood, reason) => (mood, reason),
+        let (mood, mut reason, lasted) = match desk.session(&cancel).await {
+            End::Lost { mood, reason, lasted } => (mood, reason, lasted),
             End::Cancelled => break,
         };
-        if clock.monotonic().saturating_sub(before) >= GOOD_CONNECTION + reporter.periods.connect {
-            backoff.reset();
+        match lasted {
+            Some(lasted) if lasted >= GOOD_CONNECTION => {
+                backoff.reset();
+                short_ones = 0;
+            }
+            Some(_) => short_ones = short_ones.saturating_add(1),
+            None => short_ones = 0,
+        }
+        if short_ones >= SHORT_ONES {
+            // Not every broker says why (mosquitto 2.0 does not), and this is the usual reason.
+            let device = &reporter.birth.device;
+            reason =
+                format!("{reason} again and again: is there another device named \"{device}\"?");
         }
         let wait = backoff.next(jitter());
         let seconds = wait.as_secs_f64().ceil();
@@ -109,24 +123,26 @@ impl<'a> Desk<'a> {
         let shown = broker.shown();
         let options = match connect::options(broker, &device, periods) {
             Ok(options) => options,
-            Err(reason) => return End::Lost(Mood::Sad, reason),
+            Err(reason) => return End::Lost { mood: Mood::Sad, reason, lasted: None },
         };
         let (client, eventloop) = AsyncClient::builder(options).capacity(4).build();
         let accepted = Notify::new();
         let mut pump = pin!(pump(eventloop, &accepted));
-        let mut connected = false;
+        let mut connected: Option<Duration> = None;
         let mut under_way: Option<UnderWay> = None;
         loop {
-            if connected && under_way.is_none() {
+            if connected.is_some() && under_way.is_none() {
                 under_way = UnderWay::begin(&client, &self.outbox);
             }
             tokio::select! {
                 error = &mut pump => {
                     let (mood, reason) = connect::explain(&error, &shown, &device);
-                    return End::Lost(mood, reason);
+                    let now = self.sources.clock.monotonic();
+                    let lasted = connected.map(|since| now.saturating_sub(since));
+                    return End::Lost { mood, reason, lasted };
                 }
-                () = accepted.notified(), if !connected => {
-                    connected = true;
+                () = accepted.notified(), if connected.is_none() => {
+                    connected = Some(self.sources.clock.monotonic());
                     self.outbox.connected();
                     self.sources.board.set(COMPONENT, Mood::Happy, format!("connected to {shown}"));
                     self.speak_of_dropped();
@@ -140,7 +156,7 @@ impl<'a> Desk<'a> {
                 () = cancel.cancelled() => break,
             }
         }
-        if connected {
+        if connected.is_some() {
             self.sources.take_waiting_events(&mut self.outbox);
             let farewell = self.farewell(&client, pump, under_way);
             if timeout(periods.farewell, farewell).await.is_err() {
@@ -158,19 +174,10 @@ impl<'a> Desk<'a> {
         mut under_way: Option<UnderWay>,
     ) {
         self.outbox.leaving();
-        self.outbox.set_state(Lifecycle::Disconnected);
         let last_words = async {
-            loop {
-                if under_way.is_none() {
-                    under_way = UnderWay::begin(client, &self.outbox);
-                }
-                if under_way.is_none() {
-                    break;
-                }
-                if let Some((item, _)) = UnderWay::outcome(&mut under_way).await {
-                    self.outbox.told(&item);
-                }
-            }
+            self.tell_all(client, &mut under_way).await;
+            self.outbox.set_state(Lifecycle::Disconnected);
+            self.tell_all(client, &mut under_way).await;
             // Normal disconnection: the broker throws the last will away.
             client.disconnect().await
         };
@@ -178,6 +185,19 @@ impl<'a> Desk<'a> {
             _ = &mut pump => {}
             _ = last_words => {
                 let _ = pump.await;
+            }
+        }
+    }
+
+    /// Tells until nothing is left to tell.
+    async fn tell_all(&mut self, client: &AsyncClient, under_way: &mut Option<UnderWay>) {
+        loop {
+            *under_way = under_way.take().or_else(|| UnderWay::begin(client, &self.outbox));
+            if under_way.is_none() {
+                return;
+            }
+            if let Some((item, _)) = UnderWay::outcome(under_way).await {
+                self.outbox.told(&item);
             }
         }
     }

@@ -4,6 +4,7 @@ use std::{
     io,
     os::unix::process::ExitStatusExt,
     process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -31,25 +32,27 @@ pub struct WorkerIo {
     pub pid: u32,
 }
 
-/// A worker's stderr. What nobody takes is logged line by line, so that the worker never waits.
-#[derive(Debug)]
+/// A worker's stderr. Who wants it takes it before the first `.await`; what is not taken by then is
+/// logged line by line, so that the worker never waits for a reader.
+#[derive(Debug, Clone)]
 pub struct WorkerStderr {
-    component: String,
-    pipe: Option<ChildStderr>,
+    pipe: Arc<Mutex<Option<ChildStderr>>>,
 }
 
 impl WorkerStderr {
-    /// The pipe itself. `None` when it was taken before.
+    /// The pipe itself. `None` when it was taken before, or is being logged.
     pub fn take(&mut self) -> Option<ChildStderr> {
-        self.pipe.take()
+        self.take_pipe()
     }
-}
 
-impl Drop for WorkerStderr {
-    fn drop(&mut self) {
-        if let (Some(pipe), Ok(runtime)) = (self.pipe.take(), tokio::runtime::Handle::try_current())
-        {
-            runtime.spawn(log_lines(std::mem::take(&mut self.component), pipe));
+    fn take_pipe(&self) -> Option<ChildStderr> {
+        self.pipe.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Begins to log what comes, unless somebody has taken it.
+    pub(super) fn log_if_left(&self, component: &str) {
+        if let Some(pipe) = self.take_pipe() {
+            tokio::spawn(log_lines(component.to_owned(), pipe));
         }
     }
 }
@@ -100,7 +103,7 @@ pub(super) fn spawn(spec: &WorkerSpec) -> io::Result<(Process, WorkerIo)> {
     let pid = child.id();
     match (stdin, stdout, stderr, pid) {
         (Some(stdin), Some(stdout), pipe @ Some(_), Some(pid)) => {
-            let stderr = WorkerStderr { component: spec.component.clone(), pipe };
+            let stderr = WorkerStderr { pipe: Arc::new(Mutex::new(pipe)) };
             Ok((Process { child }, WorkerIo { stdin, stdout, stderr, pid }))
         }
         _ => Err(io::Error::other("it has no streams")),

@@ -23,7 +23,7 @@ pub(crate) struct Usage {
     pub(crate) memory: u64,
 }
 
-/// Runs `program` with its streams at the given files.
+/// Runs `program` with its streams at the given files, in the directory of `output`.
 pub(crate) async fn run(
     program: &str,
     args: &[String],
@@ -33,6 +33,7 @@ pub(crate) async fn run(
     let log = output.with_extension("log");
     let mut child = Command::new(program)
         .args(args)
+        .current_dir(output.parent().unwrap())
         .stdin(input.map_or_else(Stdio::null, |path| File::open(path).unwrap().into()))
         .stdout(File::create(output).unwrap())
         .stderr(File::create(&log).unwrap())
