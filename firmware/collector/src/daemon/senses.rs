@@ -1,5 +1,5 @@
-//! What picture and sound are like, as moods: black, frozen or silent is nobody's crash, but it
-//! is what people watch for.
+//! What picture and sound are like, as moods: a black picture or silence is nobody's crash, but
+//! it is what people watch for.
 
 use std::time::Duration;
 
@@ -40,8 +40,9 @@ impl Senses {
                     "the picture has been black for {seconds} s: is the projector's source on?"
                 ),
             ),
+            // Slides stand still for minutes: worth a word, not an alarm.
             (None, Some(seconds)) => (
-                Mood::Hungry,
+                Mood::Happy,
                 format!("the picture has not moved for {seconds} s: slides, or a frozen camera?"),
             ),
             (None, None) => (Mood::Happy, "there is a moving picture".to_owned()),
