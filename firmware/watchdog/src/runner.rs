@@ -24,6 +24,8 @@ use crate::{
 
 /// How long a process that was asked to end, or whose streams ended, may take.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long its reader may take over what a dead process left in the pipes.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -220,7 +222,7 @@ impl<'a> Driver<'a> {
         };
         // Its last words may still be in the pipes; a grandchild may hold them open for ever.
         if working {
-            let _ = tokio::time::timeout(GRACE, work).await;
+            let _ = tokio::time::timeout(LAST_WORDS, work).await;
         }
         let last_words = progress.take();
         self.signals(last_words);

@@ -29,10 +29,11 @@ pub async fn read(
     tags: mpsc::Sender<Incoming>,
     lines: impl Fn(Line),
 ) {
+    // Taken before anything is waited for: what is left by then goes to the log.
+    let stderr = io.stderr.take();
     if tags.send(Incoming::Started(origin)).await.is_err() {
         return;
     }
-    let stderr = io.stderr.take();
     let told = async {
         let Some(stderr) = stderr else { return };
         let mut stderr = BufReader::new(stderr);
