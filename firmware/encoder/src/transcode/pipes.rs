@@ -121,7 +121,9 @@ fn encoder(which: Encoder) -> Result<(gst::Element, Option<gst::Caps>), String> 
             lame.set_property("bitrate", 96_i32);
             lame.set_property("cbr", true);
             lame.set_property_from_str("encoding-engine-quality", "fast");
-            Ok((lame, None))
+            // Left to itself, LAME resamples to 32 kHz.
+            let caps = gst::Caps::builder("audio/mpeg").field("rate", 48_000).build();
+            Ok((lame, Some(caps)))
         }
         Encoder::Jpeg => {
             let jpeg = element("jpegenc")?;

@@ -85,6 +85,7 @@ struct State {
     failures: u32,
     built: u32,
     offered: Option<Duration>,
+    ending: bool,
     seen: (Mood, String),
 }
 
@@ -110,6 +111,7 @@ impl Slot {
             failures: 0,
             built: 0,
             offered: None,
+            ending: false,
             seen: (Mood::Sleeping, String::new()),
         };
         Self {
@@ -284,11 +286,11 @@ impl Slot {
             return;
         }
         let current = current.clone();
-        if (self.env.now)().saturating_sub(current.since) >= HEALTHY {
-            state.failures = 0;
-        }
         self.take_down(current);
         self.broken(&mut state, reason);
+        drop(state);
+        // It may run again before the next report is due.
+        self.report(false);
     }
 
     fn take_down(&self, running: Running) {
@@ -316,14 +318,18 @@ impl Slot {
             }
         }
         let mut state = self.lock();
-        if matches!(state.phase, Phase::Broken { retry } if retry <= now) {
-            self.start(&mut state);
+        match &state.phase {
+            Phase::Broken { retry } if *retry <= now => self.start(&mut state),
+            Phase::Running(r) if now.saturating_sub(r.since) >= HEALTHY => state.failures = 0,
+            _ => {}
         }
     }
 
     /// No more will be offered: lets the pipeline finish. Waits for it in [`Slot::finished`].
     pub(crate) fn finish(&self) {
-        if let Phase::Running(running) = &self.lock().phase {
+        let mut state = self.lock();
+        state.ending = true;
+        if let Phase::Running(running) = &state.phase {
             let _ = running.parts.src.end_of_stream();
         }
     }
@@ -355,13 +361,17 @@ impl Slot {
         let (frames, dropped) =
             (self.frames.load(Ordering::Relaxed), self.dropped.load(Ordering::Relaxed));
         let mut state = self.lock();
-        let hungry = state.offered.is_none_or(|at| now.saturating_sub(at) > HUNGRY);
+        let hungry =
+            !state.ending && state.offered.is_none_or(|at| now.saturating_sub(at) > HUNGRY);
         let (mood, reason) = match &state.phase {
             Phase::LeftOut => (Mood::Sleeping, state.reason.clone()),
             Phase::Broken { .. } => (Mood::Sad, state.reason.clone()),
             Phase::Idle => (Mood::Hungry, state.reason.clone()),
             Phase::Running(_) if hungry => (Mood::Hungry, "no input for 2 s".into()),
             Phase::Running(_) if frames == 0 => (Mood::Waking, "nothing has come out yet".into()),
+            Phase::Running(_) if state.failures > 0 => {
+                (Mood::Happy, format!("running again; before, {}", state.reason))
+            }
             Phase::Running(_) => (Mood::Happy, "running".into()),
         };
         let changed = state.seen != (mood, reason.clone());
