@@ -1,5 +1,8 @@
 //! HLS, checked by ffmpeg: real streams through the packager, the files it makes read back.
 
+// A helper that fails is a test that fails.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -36,10 +36,12 @@ impl SampleClock {
             Some((counted, last)) => {
                 let off = difference(dated, counted);
                 let off_ms = off.saturating_mul(1000) / self.rate as i64;
-                let placed = match off_ms.abs() {
-                    ..=TOLERANCE_MS => counted,
-                    ..RESYNC_MS => counted.saturating_add_signed(off.signum() * NUDGE),
-                    _ => dated,
+                let placed = if off_ms.abs() <= TOLERANCE_MS {
+                    counted
+                } else if off_ms.abs() < RESYNC_MS {
+                    counted.saturating_add_signed(off.signum() * NUDGE)
+                } else {
+                    dated
                 };
                 placed.max(last + 1)
             }

@@ -23,6 +23,8 @@ const MAX_BYTES: usize = 48 << 20;
 const VIDEO_WAIT_MS: u64 = 3000;
 /// A frame's length where nothing better is known, milliseconds.
 const FRAME_MS: u64 = 40;
+/// The longest that the frame before an end is believed to last, milliseconds.
+const MAX_FRAME_MS: u64 = 100;
 
 /// An access unit as it came.
 #[derive(Debug, Clone)]
@@ -109,11 +111,13 @@ impl Cutter {
         let mut cut = self.open.take()?.cut;
         finish_sound(&mut cut.sound, expected);
         let frame = match cut.pictures.as_slice() {
-            [.., a, b] => b.dts_ms.saturating_sub(a.dts_ms).clamp(1, 1000),
+            [.., a, b] => b.dts_ms.saturating_sub(a.dts_ms).clamp(1, MAX_FRAME_MS),
             _ => FRAME_MS,
         };
-        let end = cut.last_pts_ms + frame;
-        cut.end_ms = if cut.pictures.is_empty() { cut.end_ms } else { end };
+        if let Some(last) = cut.pictures.last() {
+            cut.next_dts_ms = Some(last.dts_ms + frame);
+            cut.end_ms = cut.last_pts_ms + frame;
+        }
         // A lone frame would be a segment of no use and no length.
         (cut.end_ms > cut.start_ms).then_some(cut)
     }
@@ -282,7 +286,11 @@ pub(super) fn samples(
             data: picture.data.clone(),
         });
     }
-    let guess = samples.iter().rev().nth(1).map(|before| before.duration);
+    let guess = samples
+        .iter()
+        .rev()
+        .nth(1)
+        .map(|before| before.duration.min(MAX_FRAME_MS as u32 * TICKS as u32));
     if let Some(last) = samples.last_mut() {
         let known = end_dts_ms.and_then(|end| (end * TICKS).checked_sub(last.dts));
         let known = known.filter(|&ticks| ticks > 0).and_then(|ticks| u32::try_from(ticks).ok());

@@ -59,3 +59,6 @@ pub struct RenditionSpec {
     /// What its video is encoded to, bit/s: announced until more has been measured.
     pub bitrate: u64,
 }
+
+#[cfg(test)]
+mod tests;
