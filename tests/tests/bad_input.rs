@@ -215,7 +215,7 @@ async fn a_refused_segment_is_told_why_and_harms_nobody() {
 
     let (status, slug, said) = ingest.broken(good[..good.len() - 100].to_vec()).await;
     assert_eq!((status, slug.as_str()), (400, "broken-flv"), "{said}");
-    assert!(said.contains("demo") && said.contains(SESSION), "{said}");
+    assert!(said.contains("demo"), "{said}");
 
     let (status, slug, said) = ingest.broken(b"<html>not FLV at all</html>".to_vec()).await;
     assert_eq!((status, slug.as_str()), (400, "broken-flv"), "{said}");
