@@ -1,5 +1,7 @@
 //! The uplink against an encoder that answers by script: real HTTP on a real socket.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
