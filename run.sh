@@ -112,7 +112,7 @@ await 20 "$encoder_pid" encoder curl -fs "$base/api/v1/rooms"
 # --- source
 case "$source_wanted" in
   "")
-    if choice=$("$bin/collector" devices --json 2>/dev/null) && grep -q '"source": *{' <<<"$choice"; then
+    if choice=$("$bin/collector" devices --json 2>/dev/null) && grep -q '"source": "' <<<"$choice"; then
       source_toml='kind = "auto"'
       source_text="the capture device it found (collector devices says which)"
     else
