@@ -20,16 +20,16 @@ done
 command -v mosquitto >/dev/null || fail "mosquitto is missing: run \`make run\`, which installs it"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/backrow.XXXXXX")
-pids=()
+declare -A pid=()
+started=()
 
 # Stops in the order of the stream, so that the last segment still arrives.
 stop() {
   trap - EXIT INT TERM HUP
-  local i pid
-  for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
-    pid=${pids[i]}
-    kill -TERM "$pid" 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
+  local i
+  for ((i = ${#started[@]} - 1; i >= 0; i--)); do
+    kill -TERM "${pid[${started[i]}]}" 2>/dev/null || true
+    wait "${pid[${started[i]}]}" 2>/dev/null || true
   done
   rm -rf "$work"
 }
@@ -43,8 +43,8 @@ start() { # name command...
   local name=$1
   shift
   setsid setpriv --pdeathsig TERM "$@" >"$work/$name.log" 2>&1 &
-  pids+=($!)
-  eval "${name}_pid=$!"
+  pid[$name]=$!
+  started+=("$name")
 }
 
 taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -60,11 +60,11 @@ port() {
 }
 
 # Waits for a condition, and gives up when the process behind it has died.
-await() { # seconds, pid, name, command...
-  local deadline=$((SECONDS + $1)) pid=$2 name=$3
-  shift 3
+await() { # seconds, name, command...
+  local deadline=$((SECONDS + $1)) name=$2
+  shift 2
   until "$@" >/dev/null 2>&1; do
-    kill -0 "$pid" 2>/dev/null || { tail -n 20 "$work/$name.log" >&2; fail "the $name stopped; its last words are above"; }
+    kill -0 "${pid[$name]}" 2>/dev/null || { tail -n 20 "$work/$name.log" >&2; fail "the $name stopped; its last words are above"; }
     [ $SECONDS -lt $deadline ] || { tail -n 20 "$work/$name.log" >&2; fail "the $name did not get ready; its last words are above"; }
     sleep 0.2
   done
@@ -82,7 +82,7 @@ allow_anonymous true
 persistence false
 EOF
 start mosquitto mosquitto -c "$work/mosquitto.conf"
-await 10 "$mosquitto_pid" mosquitto taken "$mqtt_port"
+await 10 mosquitto taken "$mqtt_port"
 
 # --- encoder
 mkdir "$work/archive"
@@ -107,7 +107,7 @@ url = "mqtt://127.0.0.1:$mqtt_port"
 EOF
 start encoder "$bin/encoder" --config "$work/encoder.toml"
 base="http://127.0.0.1:$http_port"
-await 20 "$encoder_pid" encoder curl -fs "$base/api/v1/rooms"
+await 20 encoder curl -fs "$base/api/v1/rooms"
 
 # --- source
 case "$source_wanted" in
@@ -152,7 +152,7 @@ start collector "$bin/collector" --config "$work/site.toml"
 
 say "Waiting until the room is playable …"
 playable() { curl -fs "$base/$room/hls/index.m3u8" | grep -q index.m3u8; }
-await 60 "$collector_pid" collector playable
+await 60 collector playable
 
 cat <<EOF
 
@@ -175,10 +175,9 @@ cat <<EOF
 EOF
 
 # Whoever dies first ends the run; the daemons restart their own workers.
-wait -n "${pids[@]}" || true
-for name in mosquitto encoder collector; do
-  pid_of="${name}_pid"
-  if ! kill -0 "${!pid_of}" 2>/dev/null; then
+wait -n "${pid[@]}" || true
+for name in "${started[@]}"; do
+  if ! kill -0 "${pid[$name]}" 2>/dev/null; then
     tail -n 20 "$work/$name.log" >&2
     fail "the $name stopped; its last words are above"
   fi
