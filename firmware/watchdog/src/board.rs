@@ -78,7 +78,11 @@ impl Board {
         state.components.insert(component.to_owned(), status);
         drop(state);
         if new_mood {
-            self.event(EventKind::Mood, component, format!("{mood}: {reason}"));
+            self.note(EventKind::Mood, component, format!("{mood}: {reason}"));
+            match mood {
+                Mood::Sad | Mood::Lost => tracing::warn!(component, "{mood}: {reason}"),
+                _ => tracing::info!(component, "{mood}: {reason}"),
+            }
         }
         self.changed();
     }
@@ -130,6 +134,10 @@ impl Board {
             EventKind::Loss | EventKind::Restart => tracing::warn!(component, "{message}"),
             _ => tracing::info!(component, "{message}"),
         }
+        self.note(kind, component, message);
+    }
+
+    fn note(&self, kind: EventKind, component: &str, message: String) {
         let at = self.inner.clock.utc();
         let mut state = self.lock();
         state.last_seq += 1;

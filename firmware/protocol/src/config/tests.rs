@@ -155,6 +155,34 @@ url = "mqtt://[::1]:2883"
     assert!(none.ladder.is_empty());
 }
 
+/// The TOML blocks of the documentation.
+fn documented() -> Vec<&'static str> {
+    let text = include_str!("../../../../docs/configuration.md");
+    let blocks = text.split("```toml\n").skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap_or_default()).collect()
+}
+
+#[test]
+fn the_documentation_tells_the_truth() {
+    let [short_site, whole_site, short_encoder, whole_encoder] = documented()[..] else {
+        panic!("the shortest and the whole of each file");
+    };
+    let site =
+        |text| site::load(text, Path::new("/etc/site.toml")).unwrap_or_else(|e| panic!("{e}"));
+    let (short, whole) = (site(short_site), site(whole_site));
+    assert_eq!(
+        (short.video, &short.audio, short.uplink),
+        (whole.video, &whole.audio, whole.uplink)
+    );
+    assert_eq!((short.source.kind, short.source.format), (whole.source.kind, whole.source.format));
+    let encoder = |text| {
+        encoder::load(text, Path::new("/etc/encoder.toml")).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let (short, whole) = (encoder(short_encoder), encoder(whole_encoder));
+    assert_eq!((&short.archive, short.hls, short.webm), (&whole.archive, whole.hls, whole.webm));
+    assert_eq!((&short.ladder, short.listen.http), (&whole.ladder, whole.listen.http));
+}
+
 #[test]
 fn byte_order_mark_and_crlf_are_no_matter() {
     let windows = format!("\u{feff}{}", SITE.replace('\n', "\r\n"));

@@ -14,7 +14,11 @@ use std::{
 use protocol::config::{self, Mqtt};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, Publish, QoS, TlsConfiguration, Transport};
 use tempfile::TempDir;
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 /// How long a condition may take to come about on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -140,7 +144,7 @@ fn listener_id() -> String {
 /// Somebody who hears everything said below `backrow/`.
 pub(crate) struct Listener {
     heard: mpsc::UnboundedReceiver<Publish>,
-    task: tokio::task::JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Listener {
@@ -223,6 +227,60 @@ impl Listener {
 }
 
 impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A way to a broker that can be shut and opened again, as networks do.
+pub(crate) struct Gate {
+    port: u16,
+    open: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Gate {
+    /// An open one.
+    pub(crate) async fn to(broker: &Broker) -> Self {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, broker.port()));
+        let (open, is_open) = watch::channel(true);
+        let task = tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut is_open = is_open.clone();
+                tokio::spawn(async move {
+                    if !*is_open.borrow() {
+                        return;
+                    }
+                    let mut far = TcpStream::connect(target).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = is_open.wait_for(|open| !open) => {}
+                    }
+                });
+            }
+        });
+        Self { port, open, task }
+    }
+
+    /// Cuts every connection and lets none through any more.
+    pub(crate) fn shut(&self) {
+        self.open.send_replace(false);
+    }
+
+    /// Lets connections through.
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// The `[mqtt]` table for the broker behind it.
+    pub(crate) fn config(&self) -> Mqtt {
+        mqtt(&format!("url = \"mqtt://127.0.0.1:{}\"\n", self.port), Path::new("/"))
+    }
+}
+
+impl Drop for Gate {
     fn drop(&mut self) {
         self.task.abort();
     }
