@@ -24,6 +24,8 @@ use super::queue::{Cursor, Queue};
 /// How long a body may stand still although there is something to send, and how long the answer
 /// may take after the body's end.
 const STALL: Duration = Duration::from_secs(8);
+/// How long nothing may come from the room before the uplink is called hungry.
+const NOTHING: Duration = Duration::from_secs(6);
 const CONNECT: Duration = Duration::from_secs(5);
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 const LATE_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
@@ -146,6 +148,9 @@ impl Sender {
             tokio::select! {
                 () = cancel.cancelled() => break,
                 changed = changes.changed() => if changed.is_err() { break },
+                () = tokio::time::sleep(NOTHING), if self.queue.with(|l| l.backlog().0 == 0) => {
+                    self.board.set(COMPONENT, Mood::Hungry, "there is nothing to send: see capture");
+                }
             }
         }
         tasks.close();
