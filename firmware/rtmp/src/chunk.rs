@@ -131,22 +131,10 @@ impl Reader {
         self.pending += take;
         if take < left {
             self.open = Some((id, left - take));
-            if self.pending > self.limits.pending {
-                return Err(Error::TooMuchPending {
-                    size: self.pending,
-                    limit: self.limits.pending,
-                });
-            }
             return Ok(Progress::Starved);
         }
         self.open = None;
         if stream.body.len() < stream.length {
-            if self.pending > self.limits.pending {
-                return Err(Error::TooMuchPending {
-                    size: self.pending,
-                    limit: self.limits.pending,
-                });
-            }
             return Ok(Progress::Chunk);
         }
         stream.in_message = false;
@@ -229,6 +217,11 @@ impl Reader {
             stream.in_message = true;
         }
         let left = stream.length.saturating_sub(stream.body.len()).min(self.chunk_size);
+        // Checked before the payload comes, so that it is the same however the bytes are cut.
+        let (size, limit) = (self.pending + left, self.limits.pending);
+        if size > limit {
+            return Err(Error::TooMuchPending { size, limit });
+        }
         input.advance(used);
         self.position += used as u64;
         self.open = Some((id, left));

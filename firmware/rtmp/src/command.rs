@@ -45,10 +45,22 @@ impl Command {
             let what = format!("it is {} bytes long, at most {MAX_COMMAND} are taken", body.len());
             return Err(Error::Command { what });
         }
-        let command =
-            AmfCommand::parse(body).map_err(|error| Error::Command { what: error.to_string() })?;
-        let AmfCommand { name, transaction_id, arguments } = command;
-        Ok(Self { name, transaction: transaction_id, arguments })
+        match AmfCommand::parse(body) {
+            Ok(AmfCommand { name, transaction_id, arguments }) => {
+                Ok(Self { name, transaction: transaction_id, arguments })
+            }
+            Err(error) => {
+                Self::name_alone(body).ok_or_else(|| Error::Command { what: error.to_string() })
+            }
+        }
+    }
+
+    /// Some send commands without a transaction (ffmpeg's server: `onFCPublish`), or with AMF0 types
+    /// of long ago. Whoever needs what is missing will see that it is.
+    fn name_alone(body: &[u8]) -> Option<Self> {
+        let length = body.strip_prefix(&[2])?.first_chunk().copied().map(u16::from_be_bytes)?;
+        let name = str::from_utf8(body.get(3..)?.get(..usize::from(length))?).ok()?;
+        Some(Self { name: name.to_owned(), transaction: 0.0, arguments: Vec::new() })
     }
 
     /// A string argument by position; the command object is 0.

@@ -183,7 +183,10 @@ impl Publish {
                 }
                 Ok(())
             }
-            kind::COMMAND | kind::COMMAND_AMF3 => self.answered(&Command::parse(message)?),
+            // A command that cannot be read is none of the few that are waited for.
+            kind::COMMAND | kind::COMMAND_AMF3 => {
+                Command::parse(message).map_or(Ok(()), |command| self.answered(&command))
+            }
             _ => Ok(()),
         }
     }

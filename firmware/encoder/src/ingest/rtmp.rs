@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::names::SessionId;
 use rtmp::{Event, Ingest, Limits, PublishRequest, Refusal};
@@ -24,6 +25,8 @@ use crate::room::{Room, Rooms};
 
 /// Bytes read at a time.
 const READ: usize = 64 * 1024;
+/// How long a connection that is over is kept for the other side to close.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Why a connection ended; for the log.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +38,9 @@ enum Ended {
     #[error("{0}")]
     Refused(String),
     #[error("no publish was asked for within {0:?}")]
-    Handshake(std::time::Duration),
+    Handshake(Duration),
     #[error("nothing came for {0:?}")]
-    Stalled(std::time::Duration),
+    Stalled(Duration),
     #[error("the client does not read what it is sent")]
     NotReading,
     #[error("another publisher has taken over")]
@@ -71,7 +74,7 @@ pub async fn listen(
             Err(error) => {
                 // Out of file descriptors, mostly: it would be the same at once.
                 tracing::warn!(%error, "cannot accept an RTMP connection");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
@@ -137,13 +140,21 @@ impl Connection {
             let _ = ingest.refuse(Refusal::Rejected, &ended.to_string());
         }
         let _ = self.send(&mut ingest).await;
+        if matches!(ended, Ended::Orderly) {
+            // The last word is the client's: rtmp2sink takes a close before its own for a failure.
+            self.discard().await;
+        }
         // The client reads our last words before it learns that the connection is closed.
         let _ = self.stream.shutdown().await;
+        self.discard().await;
+    }
+
+    /// Reads on for a little, until the client closes.
+    async fn discard(&mut self) {
         let mut rest = [0; 4096];
-        let _ = timeout(std::time::Duration::from_secs(1), async {
-            while self.stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
-        })
-        .await;
+        let reading =
+            async { while self.stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
+        let _ = timeout(LINGER, reading).await;
     }
 
     /// Reads, decides and answers until the end.

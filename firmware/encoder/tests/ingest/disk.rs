@@ -26,12 +26,7 @@ fn a_full_disk_is_an_answer_and_not_the_end() {
         return;
     }
     let output = Command::new("unshare")
-        .args([
-            "--mount",
-            "sh",
-            "-c",
-            &format!("{mount} && exec \"$1\" --exact {} --ignored", NAME),
-        ])
+        .args(["--mount", "sh", "-c", &format!("{mount} && exec \"$1\" --exact {NAME} --ignored")])
         .args([place.path(), this.as_path()])
         .env(DISK, place.path())
         .output()

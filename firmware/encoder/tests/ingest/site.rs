@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use encoder::archive::Archive;
+use encoder::hls::{HlsConfig, Packager};
 use encoder::ingest::{self, Desk, Options};
 use encoder::room::{LiveInput, Room, RoomStatus, Rooms};
 use flv::Tag;
@@ -195,7 +196,11 @@ impl Site {
 fn room(name: RoomName, desk: Desk, archive: Archive) -> Room {
     let (_, status) = watch::channel(RoomStatus::default());
     let title = name.to_string();
-    Room { name, title, token: TOKEN.parse().unwrap(), desk, archive, status }
+    let token = TOKEN.parse().unwrap();
+    let (_, preview) = watch::channel(None);
+    let hls = Packager::new(HlsConfig::default(), Vec::new()).store();
+    let mounts = encoder::room::task::mounts();
+    Room { name, title, token, desk, archive, mounts, hls, preview, status }
 }
 
 /// A session that began at second `second` of some day.
