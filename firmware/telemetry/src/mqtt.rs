@@ -16,6 +16,7 @@
 mod connect;
 mod outbox;
 mod session;
+mod sources;
 
 use std::{fmt, time::Duration};
 
