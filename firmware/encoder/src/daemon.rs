@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use protocol::config::Encoder;
 use protocol::payload::{Birth, Role, VERSION};
+use telemetry::life::{self, Pulse};
 use telemetry::{mqtt, systemd};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use watchdog::board::Board;
@@ -135,22 +134,18 @@ async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
 
     systemd::ready();
     systemd::status(&format!("{} rooms", config.rooms.len()));
-    let turns = Arc::new(AtomicU64::new(0));
-    let (seen, last) = (turns.clone(), AtomicU64::new(u64::MAX));
-    let alive = move || {
-        let now = seen.load(Ordering::Relaxed);
-        last.swap(now, Ordering::Relaxed) != now
-    };
-    let petting = tokio::spawn(systemd::watchdog(alive, telling.clone()));
-
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
+    let pulse = Pulse::default();
+    let petting = tokio::spawn(systemd::watchdog(pulse.felt(), telling.clone()));
     let mut turn = tokio::time::interval(TURN);
+    let end = life::end();
+    tokio::pin!(end);
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = turn.tick() => { turns.fetch_add(1, Ordering::Relaxed); }
+            ended = &mut end => {
+                ended.context("signals cannot be watched")?;
+                break;
+            }
+            _ = turn.tick() => pulse.beat(),
         }
     }
 

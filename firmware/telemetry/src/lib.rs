@@ -1,4 +1,5 @@
-//! How a daemon tells of itself: [`log`] to the journal, [`systemd`] notifications, and [`mqtt`].
+//! How a daemon tells of itself: [`log`] to the journal, [`systemd`] notifications, [`mqtt`], and its
+//! own [`life`].
 //!
 //! ```no_run
 //! # async fn example(broker: protocol::config::Mqtt, birth: protocol::payload::Birth) {
@@ -19,6 +20,7 @@
 //! # }
 //! ```
 
+pub mod life;
 pub mod log;
 pub mod mqtt;
 pub mod systemd;

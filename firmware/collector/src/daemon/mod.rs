@@ -18,7 +18,6 @@ pub mod worker;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -27,8 +26,8 @@ use protocol::config::site::Destination;
 use protocol::mood::Mood;
 use protocol::names::SessionId;
 use protocol::payload::{Birth, Role, VERSION};
+use telemetry::life::{self, Pulse};
 use telemetry::{mqtt, systemd};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -98,7 +97,7 @@ async fn run(site: Site) -> anyhow::Result<()> {
     let (slate, slate_wanted) = watch::channel(false);
     let (preview, preview_seen) = watch::channel(None);
     let health = watch::Sender::new(None);
-    let turns = Arc::new(AtomicU64::new(0));
+    let pulse = Pulse::default();
 
     let reporter = site.mqtt.as_ref().map(|config| {
         let birth = Birth {
@@ -134,7 +133,7 @@ async fn run(site: Site) -> anyhow::Result<()> {
         slate,
         board: board.clone(),
         clock: clock.clone(),
-        turns: turns.clone(),
+        pulse: pulse.clone(),
     };
     let stream = tokio::spawn(stream.run());
     let drain = match &uplink {
@@ -149,14 +148,9 @@ async fn run(site: Site) -> anyhow::Result<()> {
     tracing::info!(room = %site.room, device = %site.device, %session, "the collector runs");
     systemd::ready();
     systemd::status(&format!("room {}: sending to {}", site.room, site.encoder.shown()));
-    let last = AtomicU64::new(u64::MAX);
-    let alive = move || {
-        let now = turns.load(Ordering::Relaxed);
-        last.swap(now, Ordering::Relaxed) != now
-    };
-    let petting = tokio::spawn(systemd::watchdog(alive, telling.clone()));
+    let petting = tokio::spawn(systemd::watchdog(pulse.felt(), telling.clone()));
 
-    stop_signal().await?;
+    life::end().await.context("signals cannot be watched")?;
     tracing::info!("stopping");
     systemd::stopping();
     workers.close();
@@ -236,14 +230,4 @@ fn numbers(
         numbers.insert("capture".into(), health);
     }
     numbers
-}
-
-async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

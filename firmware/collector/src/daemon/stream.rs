@@ -1,12 +1,11 @@
 //! From the workers' tags to segments: one loop, which also says when the slate is wanted.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use flv::Tag;
 use flv::segmenter::{Options, SegmentEvent, Segmenter};
 use protocol::payload::EventKind;
+use telemetry::life::Pulse;
 use tokio::sync::{mpsc, watch};
 use watchdog::board::Board;
 use watchdog::clock::SharedClock;
@@ -56,8 +55,8 @@ pub struct Stream {
     pub board: Board,
     /// The time.
     pub clock: SharedClock,
-    /// Counts the loop's turns, so that the watchdog of the system sees that it lives.
-    pub turns: Arc<AtomicU64>,
+    /// Shows the system's watchdog that the loop lives.
+    pub pulse: Pulse,
 }
 
 impl Stream {
@@ -69,7 +68,7 @@ impl Stream {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            self.turns.fetch_add(1, Ordering::Relaxed);
+            self.pulse.beat();
             let incoming = tokio::select! {
                 incoming = self.incoming.recv() => match incoming {
                     Some(incoming) => Some(incoming),
