@@ -145,16 +145,17 @@ async fn an_encoder_killed_and_restarted_gets_what_it_missed() {
     moods.wait(SOON, UPLINK, |state| state["mood"] == "happy").await;
     encoder.process().kill().await;
     moods.wait(SOON, UPLINK, |state| state["mood"] != "happy").await;
-    // While it is away, at least two segments are made.
+    // While it is away, some segments are made and wait.
     let health = "backrow/box-under-test/health";
-    let out = |value: &serde_json::Value| value["frames_out"].as_u64();
-    let before = moods.json(health).and_then(|value| out(&value)).unwrap_or(0);
-    moods.wait(SOON, health, |value| out(value) > Some(before + 100)).await;
+    let waiting = |value: &serde_json::Value| value["backlog_segments"].as_u64();
+    moods.wait(SOON, health, |value| waiting(value) >= Some(4)).await;
 
     let encoder = encoder.start_again().await;
     encoder.live("demo").await;
     moods.wait(SOON, UPLINK, |state| state["mood"] == "happy").await;
     assert_eq!(encoder.session("demo").await, session, "the session goes on");
+    let health = moods.wait(SOON, health, |value| waiting(value) <= Some(2)).await;
+    assert_eq!(health["lost_segments"], 0, "{health}");
     assert!(collector.process().stop().await.success());
     until(SOON, "an archive without a gap", async || {
         let file = encoder.save_session("demo", &session).await;
