@@ -43,7 +43,12 @@ fn stream_at(fps: usize, dir: &Path, name: &str, seconds: u32, more: &str) -> Ve
 }
 
 fn packager(window: usize, rungs: &[&str]) -> Packager {
-    let config = HlsConfig { segment: Duration::from_secs(2), window, first_msn: 1000 };
+    let config = HlsConfig {
+        segment: Duration::from_secs(2),
+        window,
+        first_msn: 1000,
+        first_discontinuity: 1000,
+    };
     let spec = |name: &&str| RenditionSpec { name: (*name).to_owned(), bitrate: 300_000 };
     Packager::new(config, rungs.iter().map(spec).collect())
 }

@@ -43,11 +43,14 @@ pub struct HlsConfig {
     /// Number of the first segment. Higher than any used before the encoder was restarted, so that
     /// players which kept the page open go on.
     pub first_msn: u64,
+    /// First discontinuity sequence number, likewise. Keep it small: hls.js has an array that is
+    /// as long as this number is big, and hangs on hundreds of millions.
+    pub first_discontinuity: u64,
 }
 
 impl Default for HlsConfig {
     fn default() -> Self {
-        Self { segment: Duration::from_secs(2), window: 8, first_msn: 0 }
+        Self { segment: Duration::from_secs(2), window: 8, first_msn: 0, first_discontinuity: 0 }
     }
 }
 

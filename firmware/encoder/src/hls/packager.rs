@@ -85,7 +85,8 @@ impl Packager {
             config,
             store: Arc::default(),
             cutter: Cutter::new(segment_ms),
-            window: Window::new(config.window, config.first_msn, segment_ms, variants.len()),
+            window: Window::new(config.window, config.first_msn, segment_ms, variants.len())
+                .discontinuities_from(config.first_discontinuity),
             avc: None,
             asc: None,
             tracks: None,

@@ -27,7 +27,12 @@ fn sound_header(which: bool) -> Tag {
 }
 
 fn new(window: usize) -> Packager {
-    let config = HlsConfig { segment: Duration::from_secs(2), window, first_msn: 10 };
+    let config = HlsConfig {
+        segment: Duration::from_secs(2),
+        window,
+        first_msn: 10,
+        first_discontinuity: 10,
+    };
     let rung = |name: &str| RenditionSpec { name: name.into(), bitrate: 1000 };
     Packager::new(config, vec![rung("a"), rung("b")])
 }

@@ -74,7 +74,7 @@ pub(super) struct Window {
 
 impl Window {
     /// `limit` slots are listed. Numbers start at `first`, which is also the discontinuity sequence
-    /// number: so a window that starts anew with a higher `first` is a discontinuity by itself.
+    /// number, unless [`Window::discontinuities_from`] says otherwise.
     pub(super) fn new(limit: usize, first: u64, target_ms: u64, variants: usize) -> Self {
         let limit = limit.max(2);
         let variant = || Variant { entries: VecDeque::new(), next: first };
@@ -89,6 +89,13 @@ impl Window {
             slots: VecDeque::new(),
             variants: (0..variants).map(|_| variant()).collect(),
         }
+    }
+
+    /// Starts the discontinuity sequence number at `first`: so a window that starts anew with a
+    /// higher `first` is a discontinuity by itself.
+    pub(super) fn discontinuities_from(mut self, first: u64) -> Self {
+        self.discontinuities = first;
+        self
     }
 
     /// Closes the open slot.

@@ -22,6 +22,8 @@ use crate::transcode::driver::{self, Options};
 
 /// Tags on their way from ingest to the room.
 const LIVE: usize = 1_024;
+/// 2026-01-01T00:00:00Z, ms since 1970: HLS numbers count from here, to be small.
+const START_OF_2026: i64 = 1_767_225_600_000;
 
 /// What every room is made from.
 #[derive(Debug)]
@@ -57,9 +59,15 @@ pub async fn open(opening: &Opening<'_>, room: &RoomConfig) -> anyhow::Result<Ar
     let segment = config.hls.segment;
     // Numbers go on from one start of the encoder to the next, so that a player that stays on
     // the page never sees them go back.
-    let first_msn = clock.utc().as_millisecond().unsigned_abs() / segment.as_millis().max(1) as u64;
-    let packager =
-        Packager::new(HlsConfig { segment, window: config.hls.window, first_msn }, rungs);
+    let since_2026 =
+        clock.utc().as_millisecond().saturating_sub(START_OF_2026).max(0).unsigned_abs();
+    let hls_config = HlsConfig {
+        segment,
+        window: config.hls.window,
+        first_msn: since_2026 / u64::try_from(segment.as_millis()).unwrap_or(2000).max(1),
+        first_discontinuity: since_2026 / 60_000,
+    };
+    let packager = Packager::new(hls_config, rungs);
 
     let mounts = task::mounts();
     let (live_in, live) = mpsc::channel(LIVE);
