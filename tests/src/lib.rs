@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 pub mod broker;
+pub mod browser;
 pub mod collector;
 pub mod count;
 pub mod encoder;
