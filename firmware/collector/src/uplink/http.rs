@@ -288,16 +288,16 @@ impl Sender {
         let (segments, bytes, _) = self.queue.with(|ledger| ledger.backlog());
         if error.is_final() {
             if let Some(loss) = self.queue.with(|ledger| ledger.refuse(seq)) {
-                let message = format!(
-                    "segment {seq} ({:.1} s) is lost: {error}",
-                    loss.duration_ms as f64 / 1000.0
+                let seconds = loss.duration_ms as f64 / 1000.0;
+                self.board.event(
+                    EventKind::Loss,
+                    COMPONENT,
+                    format!("segment {seq} ({seconds:.1} s) is lost: {error}"),
                 );
-                tracing::error!(seq, "{message}");
-                self.board.event(EventKind::Loss, COMPONENT, message);
             }
             self.queue.touch();
         }
-        tracing::warn!(seq, %error, "a segment did not arrive");
+        tracing::debug!(seq, %error, "a segment did not arrive");
         self.board.set(
             COMPONENT,
             Mood::Sad,

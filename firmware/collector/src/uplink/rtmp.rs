@@ -125,7 +125,7 @@ impl Publisher {
             if sent > 0 {
                 delay = RETRY.0;
             }
-            tracing::warn!(%error, "the RTMP uplink failed");
+            tracing::debug!(%error, "the RTMP uplink failed");
             self.board.set(
                 COMPONENT,
                 Mood::Sad,
