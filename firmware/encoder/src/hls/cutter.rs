@@ -139,8 +139,11 @@ impl Cutter {
             None => return cuts,
             Some(open) => {
                 let since = picture.pts_ms.saturating_sub(open.cut.start_ms);
-                let due =
-                    picture.key && since + EARLY_MS.min(self.segment_ms / 4) >= self.segment_ms;
+                // A beginning is often irregular: a short first segment is better than one that
+                // makes the target duration longer for good.
+                let least =
+                    if open.cut.discontinuity { self.segment_ms / 4 } else { self.segment_ms };
+                let due = picture.key && since + EARLY_MS.min(least / 4) >= least;
                 if due || since >= MAX_MS || open.bytes >= MAX_BYTES {
                     cuts.extend(self.cut(picture.dts_ms, picture.pts_ms, picture.key));
                     let rest = self.early_sound(&mut cuts, picture.dts_ms);

@@ -16,9 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A rung this many slots behind the source lists a gap for the oldest.
-const MAX_LAG: u64 = 4;
+const MAX_LAG: u64 = 5;
 /// The multivariant playlist waits so long for rungs that have shown nothing, milliseconds of media.
 const RUNG_WAIT_MS: u64 = 6000;
+
+/// A clock that is off by more has been set, milliseconds.
+const UTC_STEP_MS: i64 = 1000;
 
 const SOURCE_INDEX: usize = 0;
 const AUDIO_INDEX: usize = 1;
@@ -213,8 +216,9 @@ impl Packager {
         let discontinuity = self.tracks.is_some() && (cut.discontinuity || new_tracks);
         self.tracks = Some(tracks);
         let duration = cut.end_ms - cut.start_ms;
+        let utc_ms = self.steady(&cut, discontinuity);
         let slot =
-            self.window.close(cut.start_ms, duration, cut.utc_ms, discontinuity, cut.independent);
+            self.window.close(cut.start_ms, duration, utc_ms, discontinuity, cut.independent);
         self.first_slot_ms.get_or_insert(cut.start_ms);
 
         let video = self.samples(SOURCE_INDEX, &cut.pictures, cut.next_dts_ms);
@@ -223,14 +227,14 @@ impl Packager {
         let edge = LiveEdge {
             msn: slot.msn,
             end_ms: cut.end_ms,
-            utc_ms: cut.utc_ms.saturating_add_unsigned(duration),
+            utc_ms: slot.utc_ms.saturating_add_unsigned(duration),
         };
         self.store.set_edge(edge, Duration::from_secs(self.window.target()));
 
         let span = Span::from(&cut);
         let sound = std::mem::take(&mut cut.sound);
         self.closed.push_back(Closed { slot, span, next_dts_ms: cut.next_dts_ms, sound, asc });
-        let lag = MAX_LAG.min(self.config.window.saturating_sub(1) as u64).max(1);
+        let lag = MAX_LAG.min(self.config.window.saturating_sub(2) as u64).max(1);
         for index in FIRST_RUNG..self.variants.len() {
             while self.window.next(index) + lag <= slot.msn {
                 self.put_gap(index);
@@ -241,6 +245,18 @@ impl Packager {
             self.closed.pop_front();
         }
         self.announce();
+    }
+
+    /// The publisher's clock at a cut, without the jitter of its readings: dates follow each other
+    /// by the segments' lengths, and are drawn slowly to what is read.
+    fn steady(&self, cut: &Cut, discontinuity: bool) -> i64 {
+        let Some(edge) = self.store.live_edge().filter(|_| !discontinuity) else {
+            return cut.utc_ms;
+        };
+        let hole = cut.start_ms.saturating_sub(edge.end_ms);
+        let expected = edge.utc_ms.saturating_add_unsigned(hole);
+        let off = cut.utc_ms.saturating_sub(expected);
+        if off.abs() < UTC_STEP_MS { expected + off / 8 } else { cut.utc_ms }
     }
 
     /// Fills as many slots of a rung as its pictures allow.

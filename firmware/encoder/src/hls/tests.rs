@@ -240,3 +240,44 @@ fn the_multivariant_playlist_waits_for_rungs_but_not_for_ever() {
     assert_eq!(first_seen(&["a"]), Some(150));
     assert_eq!(first_seen(&["a", "b"]), Some(50), "with the first segment");
 }
+
+/// Readings of the publisher's clock jitter, and playlists' dates do not; a clock that was set is
+/// followed at once.
+#[test]
+fn dates_are_steady() {
+    let mut packager = new(100);
+    let store = packager.store();
+    packager.source(0, &picture_header(true), 0);
+    for n in 0..1000i64 {
+        let jitter = [0, 90, -60, 30, -90][(n / 50 % 5) as usize];
+        let set = if n >= 600 { 3_600_000 } else { 0 };
+        let tag = Tag::avc_frame(0, 0, n % 50 == 0, b"\0\0\0\x01x");
+        packager.source(n as u64 * 40, &tag, n * 40 + jitter + set);
+    }
+    let text = String::from_utf8(store.playlist(SOURCE).unwrap().to_vec()).unwrap();
+    let dates: Vec<i64> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("#EXT-X-PROGRAM-DATE-TIME:"))
+        .map(|date| date.parse::<jiff::Timestamp>().unwrap().as_millisecond())
+        .collect();
+    for (n, pair) in dates.windows(2).enumerate() {
+        let step = pair[1] - pair[0];
+        let wanted = if n == 11 { 3_602_000 } else { 2000 };
+        assert!((step - wanted).abs() <= if n == 11 { 150 } else { 20 }, "{n}: {step}");
+    }
+}
+
+/// A slate gives way to the source after a second: keyframes at 0, 1 and 3 s.
+#[test]
+fn an_irregular_beginning_does_not_lengthen_the_target() {
+    let mut packager = new(100);
+    packager.source(0, &picture_header(true), 0);
+    for n in 0..300u64 {
+        let key = n == 0 || n % 50 == 25;
+        packager.source(n * 40, &Tag::avc_frame(0, 0, key, b"\0\0\0\x01x"), 0);
+    }
+    let text = String::from_utf8(packager.store().playlist(SOURCE).unwrap().to_vec()).unwrap();
+    let lengths: Vec<&str> = text.lines().filter(|line| line.starts_with("#EXTINF")).collect();
+    assert_eq!(lengths[..3], ["#EXTINF:1.000,", "#EXTINF:2.000,", "#EXTINF:2.000,"]);
+    assert!(text.contains("#EXT-X-TARGETDURATION:2\n"));
+}
