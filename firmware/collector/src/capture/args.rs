@@ -52,7 +52,7 @@ pub struct CaptureArgs {
     /// x264 threads; 0 lets x264 choose
     #[arg(long, default_value_t = DEFAULT_THREADS, hide = true)]
     pub threads: u32,
-    /// How fast a file is read: real-time, or as fast as the machine can (to measure)
+    /// How fast a file or mixer is read: real-time, or as fast as the machine can (to measure)
     #[arg(long, default_value = "real-time", hide = true)]
     pub pace: Pace,
     /// How often a file is played: for ever, or once and then end

@@ -28,16 +28,20 @@ pub(super) enum Track {
     Audio,
 }
 
-/// Starts the writing thread. It ends when every sender has gone, or the reader of the stream has.
+/// Starts the writing thread. It ends when every sender has gone, or the reader of the stream has;
+/// the receiver returned is then disconnected.
 pub(super) fn start(
     mut out: impl Write + Send + 'static,
     metadata: Metadata,
     framerate: u32,
     meter: Arc<Meter>,
     incidents: Sender<Incident>,
-) -> std::io::Result<(SyncSender<Coded>, std::thread::JoinHandle<()>)> {
+) -> std::io::Result<(SyncSender<Coded>, Receiver<()>)> {
     let (sender, frames) = sync_channel(WAITING_FRAMES);
-    let thread = std::thread::Builder::new().name("output".into()).spawn(move || {
+    let (done, ended) = sync_channel(1);
+    std::thread::Builder::new().name("output".into()).spawn(move || {
+        // Dropped when this thread ends, which the receiver notices.
+        let _done = done;
         let frame_ms = 1000 / i64::from(framerate.max(1));
         let result = copy(&frames, &mut out, Muxer::new(metadata, framerate), |written| {
             if let Some(ms) = written.video_ms {
@@ -59,7 +63,7 @@ pub(super) fn start(
         };
         let _ = incidents.send(Incident::Failed(error));
     })?;
-    Ok((sender, thread))
+    Ok((sender, ended))
 }
 
 /// voaacenc gives the sound 1600 samples late (a frame and the look-ahead of short blocks).

@@ -43,6 +43,8 @@ pub(super) enum Incident {
     Wrote,
     /// The device's own H.264 cannot be sent as it is, for this reason.
     UnfitH264(String),
+    /// No more comes: after what is on its way, the capture fails with this.
+    Ending(CaptureError),
 }
 
 /// How one pipeline ended.
@@ -73,7 +75,7 @@ impl Worker {
     ) -> Result<(), CaptureError> {
         gst::init().map_err(|error| fault("GStreamer", error.message()))?;
         let (incidents, received) = channel();
-        let (frames, writer) = output::start(
+        let (frames, written) = output::start(
             out,
             self.metadata(),
             self.args.framerate,
@@ -81,10 +83,23 @@ impl Worker {
             incidents.clone(),
         )
         .map_err(|error| CaptureError::Output { reason: error.to_string() })?;
+        let result = self.capture_all(&frames, &incidents, &received);
+        // What has been coded is written, unless the reader has stopped reading.
+        drop(frames);
+        let _ = written.recv_timeout(STOP);
+        result
+    }
+
+    fn capture_all(
+        &mut self,
+        frames: &SyncSender<Coded>,
+        incidents: &Sender<Incident>,
+        received: &Receiver<Incident>,
+    ) -> Result<(), CaptureError> {
         let mut avoid_h264 = false;
         loop {
-            match self.capture(avoid_h264, &frames, &incidents, &received)? {
-                End::Finished => break,
+            match self.capture(avoid_h264, frames, incidents, received)? {
+                End::Finished => return Ok(()),
                 End::UnfitH264(reason) => {
                     self.reporter.log(format!("The device's own H.264 is not used: {reason}."));
                     avoid_h264 = true;
@@ -92,9 +107,6 @@ impl Worker {
                 }
             }
         }
-        drop(frames);
-        let _ = writer.join();
-        Ok(())
     }
 
     fn metadata(&self) -> Metadata {
@@ -136,6 +148,7 @@ impl Worker {
     ) -> Result<End, CaptureError> {
         let mut tick = self.clock.monotonic() + TICK;
         let mut seen = (self.meter.frames_in(), self.clock.monotonic());
+        let mut ending = None;
         loop {
             let now = self.clock.monotonic();
             if now >= tick {
@@ -147,9 +160,10 @@ impl Worker {
             match received.recv_timeout(tick.saturating_sub(now)) {
                 Ok(Incident::Failed(error)) => return Err(error),
                 Ok(Incident::UnfitH264(reason)) => return Ok(End::UnfitH264(reason)),
+                Ok(Incident::Ending(error)) => ending = Some(error),
                 Ok(Incident::Wrote) => self.report_ready(head),
                 Ok(Incident::Message(message)) => match message.view() {
-                    gst::MessageView::Eos(_) => return Ok(End::Finished),
+                    gst::MessageView::Eos(_) => return ending.map_or(Ok(End::Finished), Err),
                     gst::MessageView::Error(error) => {
                         return Err((head.explain)(&error.error(), error.debug().as_deref()));
                     }

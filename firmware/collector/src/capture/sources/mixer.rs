@@ -15,7 +15,7 @@ use gstreamer_app as gst_app;
 use super::dvswitch;
 use super::player::{AtEnd, Plan, play};
 use super::{Context, Head, Picture};
-use crate::capture::args::MixerFormat;
+use crate::capture::args::{MixerFormat, Pace};
 use crate::capture::elements::fault;
 use crate::capture::error::CaptureError;
 use crate::capture::tail::Timing;
@@ -65,7 +65,10 @@ pub(super) fn open(context: &Context<'_>, address: &str) -> Result<Head, Capture
         description: format!("{what} ({})", self::expected(format)),
         picture: Picture::Raw(picture.upcast()),
         sound: sound.upcast(),
-        timing: Timing::Live,
+        timing: match context.args.pace {
+            Pace::RealTime => Timing::Live,
+            Pace::Unpaced => Timing::Unpaced,
+        },
         patience: None,
         explain: Box::new(move |error, _| fault(what.clone(), error.message())),
         keep: Box::new(player),
@@ -116,6 +119,7 @@ fn read(
 ) {
     let mut framer = dvswitch::Framer::default();
     let mut bytes = vec![0; READ];
+    let mut has_sent = false;
     let failure = loop {
         let read = match stream.read(&mut bytes) {
             Ok(read) => bytes.get(..read).unwrap_or_default(),
@@ -126,9 +130,16 @@ fn read(
             }
             Err(_) => break CaptureError::MixerClosed { address: address.to_owned() },
         };
+        if read.is_empty() && has_sent {
+            // What has arrived is not thrown away with the connection: the player comes to its end,
+            // or says that it was something else.
+            let _ = input.end_of_stream();
+            return;
+        }
         if read.is_empty() {
             break CaptureError::MixerClosed { address: address.to_owned() };
         }
+        has_sent = true;
         match format {
             MixerFormat::Matroska => {
                 if push(input, Bytes::copy_from_slice(read)).is_err() {
@@ -151,8 +162,6 @@ fn read(
             }
         }
     };
-    // What has arrived is not thrown away with the connection: the player ends after it, and says
-    // the same; a connection that never gave anything has no such end.
     let _ = incidents.send(Incident::Failed(failure));
 }
 

@@ -151,10 +151,12 @@ fn receive(sink: &gst_app::AppSink, track: Track, feed: &Arc<Feed>) {
     if track == Track::Video
         && let Some(pad) = sink.static_pad("sink")
     {
-        // Decoders may then hand over their padded pictures without copying them.
+        // Decoders may then hand over their padded pictures without copying them. Not so interlaced
+        // ones: the deinterlacer reads lines where they would be without padding.
         pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
             if let Some(gst::PadProbeData::Query(query)) = &mut info.data
                 && let gst::QueryViewMut::Allocation(allocation) = query.view_mut()
+                && allocation.get().0.is_some_and(is_progressive)
             {
                 allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
                 return gst::PadProbeReturn::Handled;
@@ -170,6 +172,11 @@ fn receive(sink: &gst_app::AppSink, track: Track, feed: &Arc<Feed>) {
         })
         .eos(move |_| end.ended(track));
     sink.set_callbacks(callbacks.build());
+}
+
+fn is_progressive(caps: &gst::CapsRef) -> bool {
+    let mode = caps.structure(0).and_then(|caps| caps.get::<&str>("interlace-mode").ok());
+    mode == Some("progressive")
 }
 
 /// When all tracks are known, the missing one is made up.
@@ -217,7 +224,12 @@ fn watch(pipeline: &gst::Pipeline, feed: &Feed, plan: &Plan, incidents: &Sender<
                     feed.finish();
                     continue;
                 }
-                AtEnd::Fail(error) => error.clone(),
+                AtEnd::Fail(error) => {
+                    // The rest of what came is sent first.
+                    let _ = incidents.send(Incident::Ending(error.clone()));
+                    feed.finish();
+                    continue;
+                }
             },
             _ => continue,
         };

@@ -1,6 +1,5 @@
 //! A video4linux device: its formats are probed, the best is taken, and its sound card joined.
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +20,6 @@ use crate::capture::tail::Timing;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn open(context: &Context<'_>, path: &Path) -> Result<Head, CaptureError> {
-    check(path)?;
     let caps = probe(path)?;
     let args = context.args;
     let wanted = Wanted {
@@ -60,19 +58,6 @@ pub(super) fn open(context: &Context<'_>, path: &Path) -> Result<Head, CaptureEr
     })
 }
 
-/// What can be seen before the device is opened.
-fn check(path: &Path) -> Result<(), CaptureError> {
-    use std::os::unix::fs::FileTypeExt;
-    match path.metadata() {
-        Ok(metadata) if metadata.file_type().is_char_device() => Ok(()),
-        Ok(_) => Err(CaptureError::NotCapture { path: path.to_owned() }),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(CaptureError::NoSuchDevice { path: path.to_owned() })
-        }
-        Err(_) => Err(CaptureError::NotAllowed { what: path.display().to_string() }),
-    }
-}
-
 /// Opens the device for a moment to ask what it can do.
 fn probe(path: &Path) -> Result<gst::Caps, CaptureError> {
     let source = element("v4l2src")?;
@@ -89,7 +74,11 @@ fn probe(path: &Path) -> Result<gst::Caps, CaptureError> {
     let message = bus.pop_filtered(&[gst::MessageType::Error]);
     Err(match message.as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Error(error)) => {
-            explain(path, path.exists(), None, &error.error(), error.debug().as_deref())
+            match explain(path, path.exists(), None, &error.error(), error.debug().as_deref()) {
+                // It was never there.
+                CaptureError::Gone { .. } => CaptureError::NoSuchDevice { path: path.to_owned() },
+                other => other,
+            }
         }
         _ => fault(path.display().to_string(), "the device cannot be opened"),
     })
@@ -165,14 +154,14 @@ fn explain(
     }
     let says =
         |text: &str| system.contains(text) || debug.is_some_and(|debug| debug.contains(text));
-    if !exists || says("No such device") {
-        return CaptureError::Gone { device };
-    }
     if error.matches(gst::ResourceError::Busy) || says("Device or resource busy") {
         return CaptureError::Busy { device };
     }
     if says("Permission denied") {
         return CaptureError::NotAllowed { what: device };
+    }
+    if !exists || says("No such device") {
+        return CaptureError::Gone { device };
     }
     if error.matches(gst::ResourceError::NotFound) || says("Inappropriate ioctl") {
         return CaptureError::NotCapture { path: path.to_owned() };

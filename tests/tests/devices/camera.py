@@ -1,0 +1,111 @@
+"""A make-believe video4linux camera: YUY2, 320x180, 25/s, by read().
+
+Structures are those of linux/videodev2.h on 64-bit machines.
+"""
+
+import errno
+import struct
+import time
+
+from gi.repository import UMockdev
+
+WIDTH, HEIGHT, RATE = 320, 180, 25
+SIZE = WIDTH * HEIGHT * 2
+CAPTURE, READWRITE = 0x00000001, 0x01000000
+YUYV = struct.unpack("<I", b"YUYV")[0]
+
+QUERYCAP, ENUM_FMT, G_FMT, S_FMT, TRY_FMT = 0, 2, 4, 5, 64
+G_PARM, S_PARM, ENUMINPUT, G_INPUT, S_INPUT = 21, 22, 26, 38, 39
+ENUM_FRAMESIZES, ENUM_FRAMEINTERVALS = 74, 75
+
+
+def pix_format():
+    # type, padding, then v4l2_pix_format: width, height, pixelformat, field (none), bytesperline,
+    # sizeimage, colorspace (sRGB)
+    return struct.pack("<II7I", 1, 0, WIDTH, HEIGHT, YUYV, 1, WIDTH * 2, SIZE, 8)
+
+
+class Camera:
+    def __init__(self, fault):
+        self.fault = fault
+        self.frames = 0
+        self.began = None
+
+    def answer(self, number, data):
+        """The structure after the call, or an errno."""
+        if number == QUERYCAP:
+            words = struct.pack("<16s32s32s", b"uvcvideo", b"Make-believe", b"usb-0000:00:14.0-2")
+            capabilities = CAPTURE | READWRITE
+            return words + struct.pack("<III", 0x060100, capabilities | 0x80000000, capabilities)
+        if number == ENUM_FMT:
+            index, kind = struct.unpack_from("<II", data)
+            if index > 0 or kind != 1:
+                return errno.EINVAL
+            return struct.pack("<III32sI", 0, 1, 0, b"YUYV 4:2:2", YUYV)
+        if number in (G_FMT, TRY_FMT, S_FMT):
+            if struct.unpack_from("<I", data)[0] != 1:
+                return errno.EINVAL
+            if number == S_FMT and self.fault == "busy":
+                return errno.EBUSY
+            return pix_format()
+        if number in (G_PARM, S_PARM):
+            if struct.unpack_from("<I", data)[0] != 1:
+                return errno.EINVAL
+            return struct.pack("<IIIII", 1, 0x1000, 0, 1, RATE)
+        if number == ENUMINPUT:
+            if struct.unpack_from("<I", data)[0] > 0:
+                return errno.EINVAL
+            return struct.pack("<I32sI", 0, b"Camera 1", 2)
+        if number in (G_INPUT, S_INPUT):
+            return struct.pack("<I", 0)
+        if number == ENUM_FRAMESIZES:
+            index, pixels = struct.unpack_from("<II", data)
+            if index > 0 or pixels != YUYV:
+                return errno.EINVAL
+            return struct.pack("<IIIII", 0, YUYV, 1, WIDTH, HEIGHT)
+        if number == ENUM_FRAMEINTERVALS:
+            index, pixels, width, height = struct.unpack_from("<IIII", data)
+            if index > 0 or (pixels, width, height) != (YUYV, WIDTH, HEIGHT):
+                return errno.EINVAL
+            return struct.pack("<IIIIIII", 0, YUYV, WIDTH, HEIGHT, 1, 1, RATE)
+        return errno.ENOTTY
+
+    def on_ioctl(self, _handler, client):
+        request = client.get_request()
+        kind, number, size = (request >> 8) & 0xFF, request & 0xFF, (request >> 16) & 0x3FFF
+        if kind != ord("V"):
+            client.complete(-1, errno.ENOTTY)
+            return True
+        data = client.get_arg().resolve(0, size)
+        answer = self.answer(number, bytes(data.retrieve()))
+        if isinstance(answer, int):
+            client.complete(-1, answer)
+        else:
+            data.update(0, answer)
+            client.complete(0, 0)
+        return True
+
+    def on_read(self, _handler, client):
+        if self.fault == "gone" and self.frames == 30:
+            client.complete(-1, errno.ENODEV)
+            return True
+        # The next picture is due a frame after the last.
+        now = time.monotonic()
+        self.began = self.began or now
+        time.sleep(max(0.0, self.began + self.frames / RATE - now))
+        level = 40 + self.frames * 5 % 160
+        self.frames += 1
+        data = client.get_arg()
+        picture = bytes([level, 128]) * (SIZE // 2)
+        data.update(0, picture)
+        client.complete(SIZE, 0)
+        return True
+
+
+def attach(testbed, node, fault=None):
+    camera = Camera(fault)
+    handler = UMockdev.IoctlBase.new()
+    handler.connect("handle-ioctl", camera.on_ioctl)
+    handler.connect("handle-read", camera.on_read)
+    testbed.attach_ioctl(node, handler)
+    return camera, handler
