@@ -301,7 +301,7 @@ impl Live {
 fn who(holder: &Holder) -> String {
     match &holder.device {
         Some(device) => device.to_string(),
-        None => "an RTMP publisher".to_owned(),
+        None => "a publisher".to_owned(),
     }
 }
 
@@ -311,3 +311,6 @@ async fn sleep(wait: Option<Duration>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flv::{Tag, TagKind};
 use protocol::names::SessionId;
 use rtmp::{Event, Ingest, Limits, PublishRequest, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use watchdog::clock::SharedClock;
 
 use super::http::admit_token;
+use super::publisher::Role;
 use super::recorder::Recorder;
 use super::{Options, Refused};
 use crate::room::{Room, Rooms};
@@ -114,6 +116,54 @@ struct Publishing {
     room: Arc<Room>,
     session: SessionId,
     recorder: Recorder,
+    headers: Headers,
+}
+
+/// What a stream is told once, and a room that has let go of it must be told again.
+#[derive(Debug, Default)]
+struct Headers {
+    metadata: Option<Tag>,
+    video: Option<Tag>,
+    audio: Option<Tag>,
+}
+
+impl Headers {
+    fn note(&mut self, tag: &Tag) {
+        let slot = match tag.kind {
+            TagKind::Script => &mut self.metadata,
+            TagKind::Video if tag.is_sequence_header() => &mut self.video,
+            TagKind::Audio if tag.is_sequence_header() => &mut self.audio,
+            TagKind::Video | TagKind::Audio => return,
+        };
+        *slot = Some(tag.clone());
+    }
+
+    /// All of them, as of the time `timestamp`.
+    fn at(&self, timestamp: u32) -> impl Iterator<Item = Tag> {
+        let all = [&self.metadata, &self.video, &self.audio].into_iter().flatten();
+        all.map(move |tag| Tag { timestamp, ..tag.clone() })
+    }
+}
+
+impl Publishing {
+    /// Puts a tag on air. After a long silence the room has to be asked for again, and may be
+    /// somebody else's by then.
+    async fn air(&mut self, tag: Tag) -> Result<(), Ended> {
+        let (desk, session) = (&self.room.desk, self.session);
+        self.headers.note(&tag);
+        if desk.direct(session, tag.clone()).await {
+            return Ok(());
+        }
+        if !matches!(desk.claim(session, None), Ok(Role::Live { .. })) {
+            return Err(Ended::TakenOver);
+        }
+        for tag in self.headers.at(tag.timestamp).chain([tag]) {
+            if !desk.direct(session, tag).await {
+                return Err(Ended::TakenOver);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Connection {
@@ -129,7 +179,7 @@ impl Connection {
                 Err(ended) => ended,
             },
         };
-        if let Some(Publishing { room, session, recorder }) = publishing {
+        if let Some(Publishing { room, session, recorder, .. }) = publishing {
             tracing::info!(peer = %self.peer, room = %room.name, %session, "RTMP: {ended}");
             recorder.finish().await;
             room.desk.release(session).await;
@@ -201,9 +251,7 @@ impl Connection {
                         }
                         let utc = self.clock.utc().as_millisecond();
                         publishing.recorder.push(tag.clone(), utc).await;
-                        if !publishing.room.desk.direct(publishing.session, tag).await {
-                            return Err(Ended::TakenOver);
-                        }
+                        publishing.air(tag).await?;
                     }
                     Event::End => return Err(Ended::Orderly),
                 }
@@ -245,6 +293,6 @@ impl Connection {
         tracing::info!(peer = %self.peer, room = %room.name, %session, client = request.client,
             "RTMP: publishing");
         let recorder = Recorder::new(Arc::clone(&room), session, self.finishing.clone());
-        Ok(Publishing { room, session, recorder })
+        Ok(Publishing { room, session, recorder, headers: Headers::default() })
     }
 }
