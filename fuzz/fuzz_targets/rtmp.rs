@@ -3,6 +3,9 @@
 //!
 //! The first byte chooses: bit 7 the client's side; bit 6 that the handshake is in the input too
 //! (else it is put before it); bit 5 that a publish is refused; the rest the size of the pieces.
+//!
+//! In the corpus, `ffmpeg`, `rtmp2sink` and `rtmpsink` are what these programs (ffmpeg 5.1,
+//! GStreamer 1.22) sent for two seconds of 64x36 pixels, and `…-server` what nginx-rtmp answered.
 
 #![no_main]
 
