@@ -21,6 +21,14 @@ use super::{
 
 /// How much picture a WebM stream holds back while its sound is behind, ms of media.
 const WAIT_MS: u64 = 2_000;
+/// Duration of our Opus packets, ms.
+const OPUS_MS: u64 = 20;
+/// 20 ms of silence, stereo (RFC 6716, section 3.1: fullband CELT, one frame).
+const SILENCE: [u8; 3] = [0xfc, 0xff, 0xfe];
+/// Sound may be this late before the silence is filled, ms.
+const LATE_MS: u64 = 200;
+/// A step this long is a jump of the timeline, not silence, ms.
+const JUMP_MS: u64 = 10_000;
 /// Sound in one page of Ogg, ms.
 const PAGE_MS: u64 = 200;
 
@@ -97,6 +105,8 @@ struct WebmState {
     sound: Option<OpusTrack>,
     /// What the header last written says.
     told: Option<((u32, u32), bool)>,
+    /// Up to where sound has been written, ms.
+    sounded: u64,
 }
 
 impl Webm {
@@ -108,6 +118,7 @@ impl Webm {
             size: None,
             sound: None,
             told: None,
+            sounded: 0,
         };
         Arc::new(Self { env, stream, sound_expected, state: Mutex::new(state) })
     }
@@ -154,13 +165,36 @@ impl Webm {
             if track == (Track::Video { keyframe: true }) {
                 self.header(state, ts_ms);
             }
-            let Some(Piece { sync, ts_ms, data }) =
-                state.clusters.block(track, ts_ms, &packet.data)
-            else {
-                continue;
-            };
-            let stream = self.stream;
-            self.env.output.write(&Frame { stream, header: false, sync, ts_ms, data });
+            match side {
+                Side::Video => self.silence(state, ts_ms),
+                // It comes after silence was written in its place.
+                Side::Audio if ts_ms + OPUS_MS <= state.sounded => continue,
+                Side::Audio => state.sounded = ts_ms + OPUS_MS,
+            }
+            self.block(state, track, ts_ms, &packet.data);
+        }
+    }
+
+    fn block(&self, state: &mut WebmState, track: Track, ts_ms: u64, data: &[u8]) {
+        let Some(piece) = state.clusters.block(track, ts_ms, data) else { return };
+        let Piece { sync, ts_ms, data } = piece;
+        self.env.output.write(&Frame { stream: self.stream, header: false, sync, ts_ms, data });
+    }
+
+    /// Sound that does not come is replaced by silence: players wait for a track they were told of.
+    fn silence(&self, state: &mut WebmState, now_ms: u64) {
+        if !matches!(state.told, Some((_, true))) {
+            return;
+        }
+        let missing = now_ms.saturating_sub(state.sounded);
+        if missing > JUMP_MS {
+            state.sounded = now_ms;
+        } else if missing > LATE_MS {
+            while state.sounded + OPUS_MS <= now_ms {
+                let at = state.sounded;
+                self.block(state, Track::Audio, at, &SILENCE);
+                state.sounded += OPUS_MS;
+            }
         }
     }
 

@@ -123,6 +123,21 @@ fn sound_alone_is_enough() {
 }
 
 #[test]
+fn sound_that_stops_becomes_silence_in_webm() {
+    let dir = scratch();
+    let file = test_stream("320x240", 8, &dir.path().join("s.flv"));
+    let mut tags = tags(&file);
+    tags.retain(|t| t.kind != TagKind::Audio || !(2_000..6_000).contains(&t.timestamp));
+    let outcome = transcode(media::flv(&tags), &[]);
+    assert!(outcome.success, "{}", outcome.error());
+    let webm = probe(&outcome.save("webm-low", 0, dir.path()));
+    webm["audio"].assert_monotonic(100);
+    assert!(webm["audio"].span() > 7_500, "{} ms of sound", webm["audio"].span());
+    webm["video"].assert_monotonic(100);
+    assert_eq!(webm["video"].packets.len(), frames(&tags, TagKind::Video));
+}
+
+#[test]
 fn another_publisher_with_another_size_later() {
     let dir = scratch();
     let small = tags(&test_stream("640x360", 4, &dir.path().join("small.flv")));
@@ -146,6 +161,15 @@ fn another_publisher_with_another_size_later() {
     assert_eq!(rung["video"].size(), "854x480");
     assert_eq!(rung["video"].packets.len(), frames(&large, TagKind::Video));
     assert!(rung["video"].packets[0].pts >= 600_000);
+    for name in ["ogg", "mp3"] {
+        let sound = outcome.stream(name);
+        let last = sound.last().unwrap().ts_ms;
+        assert!((603_000..604_200).contains(&last), "{name} ends at {last} ms");
+        assert!(
+            sound.iter().any(|f| (3_000..4_200).contains(&f.ts_ms)),
+            "{name} lost its first part"
+        );
+    }
     // Who comes now sees the new size.
     assert_eq!(outcome.headers("webm-high"), 2);
     let frames = outcome.stream("webm-high");
