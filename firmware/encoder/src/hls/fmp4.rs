@@ -68,7 +68,7 @@ pub(super) fn init(
     let ftyp = Ftyp {
         major_brand: b"iso6".into(),
         minor_version: 0,
-        compatible_brands: vec![b"iso6".into(), b"cmfc".into(), b"mp41".into()],
+        compatible_brands: vec![b"iso6".into(), b"mp41".into()],
     };
     let video = video.map(video_track).transpose()?;
     let trak: Vec<Trak> = video.into_iter().chain(audio.map(audio_track)).collect();
@@ -124,7 +124,7 @@ pub(super) fn segment(
     let styp = Styp {
         major_brand: b"msdh".into(),
         minor_version: 0,
-        compatible_brands: vec![b"msdh".into(), b"msix".into()],
+        compatible_brands: vec![b"msdh".into()],
     };
     styp.encode(&mut out)?;
     moof.encode(&mut out)?;

@@ -1,4 +1,4 @@
-//! HLS: a room's source and its ladder as CMAF fragments in playlists.
+//! HLS: a room's source and its ladder as fragmented MP4 in playlists.
 //!
 //! ```text
 //! source tags ─▶ cutter ─ slot n ─┬▶ "source": the slot's pictures and sound
@@ -20,6 +20,7 @@ mod packager;
 mod playlist;
 mod rung;
 mod store;
+mod variant;
 mod window;
 
 pub use packager::Packager;

@@ -3,8 +3,9 @@
 use super::cutter::{self, Cut, Cutter, Picture};
 use super::fmp4::{self, AudioSample, VideoSample};
 use super::playlist::{self, RenditionInfo};
-use super::rung::{Filled, Rung, Span};
+use super::rung::{Filled, Span};
 use super::store::{LiveEdge, Store};
+use super::variant::Variant;
 use super::window::{Entry, Slot, Window};
 use super::{AUDIO, HlsConfig, RenditionSpec, SOURCE};
 use bytes::Bytes;
@@ -37,25 +38,6 @@ struct Closed {
     asc: Option<Arc<AudioSpecificConfig>>,
 }
 
-/// A variant's tracks: a change needs a new initialization segment.
-type Tracks = (Option<Bytes>, Option<Vec<u8>>);
-
-#[derive(Debug, Default)]
-struct Variant {
-    name: String,
-    /// Announced at least, bit/s.
-    nominal: u64,
-    /// The initialization segment in use, and what for.
-    init: Option<(u64, Tracks)>,
-    info: RenditionInfo,
-    /// Bytes and milliseconds of the segments listed.
-    sizes: VecDeque<(usize, u64)>,
-    peak: u64,
-    last_dts: Option<u64>,
-    rung: Rung,
-    failed: bool,
-}
-
 /// Makes HLS of a room. Pure but for the [`Store`] it fills.
 #[derive(Debug)]
 pub struct Packager {
@@ -76,12 +58,8 @@ impl Packager {
     /// A packager for a room with these rungs below the source.
     #[must_use]
     pub fn new(config: HlsConfig, rungs: Vec<RenditionSpec>) -> Self {
-        let fixed = [SOURCE, AUDIO].map(|name| Variant { name: name.into(), ..Variant::default() });
-        let rungs = rungs.into_iter().map(|spec| Variant {
-            name: spec.name,
-            nominal: spec.bitrate,
-            ..Variant::default()
-        });
+        let fixed = [SOURCE, AUDIO].map(|name| Variant::new(name.into(), 0));
+        let rungs = rungs.into_iter().map(|spec| Variant::new(spec.name, spec.bitrate));
         let variants: Vec<Variant> = fixed.into_iter().chain(rungs).collect();
         let segment_ms = u64::try_from(config.segment.as_millis()).unwrap_or(2000);
         Self {
@@ -374,41 +352,6 @@ impl Packager {
             .map(|variant| variant.info.clone())
             .collect();
         self.store.set_multivariant(playlist::multivariant(&shown), shown);
-    }
-}
-
-impl Variant {
-    fn measure(&mut self, bytes: usize, duration_ms: u64, window: usize) {
-        self.sizes.push_back((bytes, duration_ms));
-        if self.sizes.len() > window.max(1) {
-            self.sizes.pop_front();
-        }
-        let rate = |bytes: usize, ms: u64| bytes as u64 * 8000 / ms.max(1);
-        // A stub at the end of a session says nothing about the rate.
-        if duration_ms >= 500 {
-            self.peak = self.peak.max(rate(bytes, duration_ms));
-        }
-        let (bytes, ms) = self.sizes.iter().fold((0, 0), |(b, m), (bytes, ms)| (b + bytes, m + ms));
-        self.info.average_bandwidth = rate(bytes, ms);
-        self.info.bandwidth = self.peak.max(self.nominal).max(self.info.average_bandwidth);
-    }
-
-    fn describe(
-        &mut self,
-        avc: Option<&AvcConfig>,
-        asc: Option<&AudioSpecificConfig>,
-        pictures: usize,
-        duration_ms: u64,
-    ) {
-        let info = &mut self.info;
-        info.name.clone_from(&self.name);
-        info.audio_only = avc.is_none();
-        let codecs = avc.map(AvcConfig::codec_string).into_iter();
-        let codecs: Vec<String> = codecs.chain(asc.map(|asc| asc.codec_string())).collect();
-        info.codecs = codecs.join(",");
-        (info.width, info.height) = avc.map_or((0, 0), fmp4::shown_size);
-        let measured = pictures as f64 * 1000.0 / duration_ms.max(1) as f64;
-        info.framerate = avc.map_or(0.0, |avc| avc.framerate.unwrap_or(measured));
     }
 }
 
