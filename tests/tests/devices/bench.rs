@@ -56,7 +56,7 @@ impl Bench {
         bench
     }
 
-    fn answer(&mut self) -> Value {
+    fn answer(&self) -> Value {
         let line = self.answers.recv().expect("the testbed's answer; see its error above");
         serde_json::from_str(&line).expect("JSON")
     }
@@ -185,7 +185,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// The next line, if it has come.
-    pub(crate) fn try_line(&mut self) -> Option<String> {
+    pub(crate) fn try_line(&self) -> Option<String> {
         self.lines.try_recv().ok()
     }
 }

@@ -4,6 +4,7 @@ Structures are those of linux/videodev2.h on 64-bit machines.
 """
 
 import errno
+import os
 import struct
 import time
 
@@ -103,9 +104,23 @@ class Camera:
 
 
 def attach(testbed, node, fault=None):
+    """Adds a camera with this node to the testbed. The result must be kept."""
+    name = node.removeprefix("/dev/")
+    testbed.add_from_string(
+        f"P: /devices/platform/{name}/video4linux/{name}\n"
+        f"N: {name}\n"
+        "E: SUBSYSTEM=video4linux\n"
+        f"E: DEVNAME={node}\n"
+        "E: ID_V4L_CAPABILITIES=:capture:\n"
+        "A: name=Make-believe\n"
+        "A: index=0\n"
+        "A: dev=81:0\n"
+    )
     camera = Camera(fault)
     handler = UMockdev.IoctlBase.new()
     handler.connect("handle-ioctl", camera.on_ioctl)
     handler.connect("handle-read", camera.on_read)
     testbed.attach_ioctl(node, handler)
+    # The node is a terminal in truth: with a line waiting in it, poll() says that there is a picture.
+    os.write(testbed.get_dev_fd(node), b"\n")
     return camera, handler

@@ -1,7 +1,7 @@
 //! Devices, as udev shows them: a make-believe sysfs and udev (umockdev) around the real program.
 
 mod bench;
-
+mod cameras;
 
 use std::time::Duration;
 
@@ -153,8 +153,8 @@ async fn plug_unplug_and_replug_are_seen() {
     let mut bench = Bench::start();
     let usb = bench.usb("1-2", "534d", "2109");
     let video = bench.video(&usb, 0, "USB Video", ":capture:", 0);
-    let mut watch = bench.watch();
-    let mut next = async || {
+    let watch = bench.watch();
+    let next = async || {
         let line = until(SOON, "a change", async || watch.try_line()).await;
         let line: Value = serde_json::from_str(&line).unwrap();
         (line["change"].as_str().unwrap().to_owned(), line["device"]["name"].clone(), line)
