@@ -56,7 +56,7 @@ impl Daemon {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "daemon"]).env(PART, part).env("NOTIFY_SOCKET", &path);
         command.env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");

@@ -119,7 +119,8 @@ pub struct Policy {
     /// When it last gave a sign of work, or its clock began anew.
     alive_at: Duration,
     hungry: Option<String>,
-    fault: Option<String>,
+    /// Its own words on what is wrong, and when it said them.
+    fault: Option<(String, Duration)>,
     /// Failures since it last worked for `healthy`.
     failures: u32,
     last_failure: Option<String>,
@@ -243,18 +244,16 @@ impl Policy {
                     _ => self.show(Mood::Happy, "working again: its input is back".to_owned(), out),
                 }
             }
-            Input::Fault(why) if !why.trim().is_empty() => self.fault = Some(why),
+            Input::Fault(why) if !why.trim().is_empty() => self.fault = Some((why, now)),
             Input::Abandoned => {
-                let why = self.fault.take().unwrap_or_else(|| {
-                    format!("the {} worker closed its output or sent nonsense", self.component)
-                });
+                let why =
+                    format!("the {} worker closed its output or sent nonsense", self.component);
+                let why = self.last_words(now).unwrap_or(why);
                 self.kill(why, now, out);
             }
             Input::Exited(how) => {
-                let why = match self.fault.take() {
-                    Some(fault) => fault,
-                    None => format!("the {} worker {how}", self.component),
-                };
+                let why = format!("the {} worker {how}", self.component);
+                let why = self.last_words(now).unwrap_or(why);
                 self.failed(why, now, out);
             }
             Input::Tick if self.deadline().is_some_and(|deadline| now >= deadline) => {
@@ -264,6 +263,7 @@ impl Policy {
                     }
                     _ => format!("no {} for {}", self.limits.product, seconds(self.limits.stall)),
                 };
+                let why = self.last_words(now).unwrap_or(why);
                 self.kill(why, now, out);
             }
             _ => {}
@@ -291,6 +291,13 @@ impl Policy {
         self.last_failure = Some(why);
         self.show(Mood::Sad, reason.clone(), out);
         out.push(Output::Restart { at, reason });
+    }
+
+    /// What it said of itself, unless it has long worked on since.
+    fn last_words(&mut self, now: Duration) -> Option<String> {
+        let (why, at) = self.fault.take()?;
+        let counts_for = self.limits.stall.saturating_add(self.limits.reap);
+        (now.saturating_sub(at) <= counts_for).then_some(why)
     }
 
     /// The wait before the next restart.

@@ -21,7 +21,7 @@ use watchdog::{
 };
 
 /// How long a condition may take to come about on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A supervised shell script.
 struct Worker {

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 /// How long a condition may take to come about on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running mosquitto; ends when dropped.
 pub(crate) struct Broker {

@@ -111,6 +111,21 @@ fn its_own_last_words_are_the_better_reason() {
 }
 
 #[test]
+fn last_words_explain_a_hang_and_not_what_comes_much_later() {
+    let mut world = World::happy();
+    world.step(Input::Fault("the grabber does not answer".into()));
+    let out = world.after(5 * S).tick();
+    assert_eq!(out[0], mood(Mood::Sad, "the grabber does not answer; killing it"));
+
+    let mut world = World::happy();
+    world.step(Input::Fault("one frame was broken".into()));
+    world.works_for(11 * S);
+    let out = world.step(exited());
+    let reason = "the capture worker was killed by signal 9; starting it again";
+    assert_eq!(out[0], mood(Mood::Sad, reason));
+}
+
+#[test]
 fn each_restart_waits_longer_until_it_works_again() {
     let mut world = World::happy();
     let waits: Vec<u64> = (0..8).map(|_| world.dies().as_secs()).collect();
