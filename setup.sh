@@ -18,7 +18,7 @@ run_packages=(
 test_packages=(
   # foreign clients and servers that the tests drive
   ffmpeg gstreamer1.0-tools chromium chromium-driver libnginx-mod-rtmp nginx-light
-  mosquitto-clients umockdev gir1.2-umockdev-1.0 python3 python3-gi python3-pip
+  mosquitto-clients umockdev libumockdev0 gir1.2-umockdev-1.0 python3 python3-gi python3-pip
   # helpers of the tests
   espeak-ng openssl procps util-linux shellcheck
 )
