@@ -11,6 +11,7 @@ use backrow_tests::{publish, until};
 /// One small rung below the source; WebM only where it is looked at, since its encoder is dear.
 fn encoder(webm: bool) -> EncoderConfig {
     let mut config = EncoderConfig::light("demo");
+    config.ladder = Some(vec![("180p".into(), 180, "150k".into())]);
     config.webm = webm;
     config
 }

@@ -74,7 +74,9 @@ export interface Model {
   attachAt: number | null;
   attachedAt: number;
   progressAt: number;
+  /** When the room was last seen to go live, or to go off air. */
   liveAt: number;
+  offAt: number;
   tickAt: number;
   recoveredAt: number;
 }
@@ -90,6 +92,8 @@ export interface Context {
 /** ms without a frame before the page says so, and before it connects anew. */
 export const STALLED = 3000;
 export const GIVE_UP = 12000;
+/** How long a room that went off air may go on from what is buffered. */
+export const PLAY_OUT = 25000;
 /** A tick this late means that the machine slept. */
 export const SLEPT = 15000;
 /** How long HLS may take to appear before another way is taken. */
@@ -115,6 +119,7 @@ export function initial(choice: Choice): Model {
     attachedAt: 0,
     progressAt: 0,
     liveAt: 0,
+    offAt: 0,
     tickAt: 0,
     recoveredAt: -Infinity,
   };
@@ -219,6 +224,9 @@ class Step {
         m.phase = "joining";
       }
       if (m.phase === "joining" && !m.way && m.attachAt === null) this.attach();
+    } else if (wasLive) {
+      m.offAt = this.now;
+      if (m.phase !== "playing" && m.phase !== "stalled") this.off();
     } else if (m.phase !== "playing") {
       // "stalled" is left by its own rule, once the last frames have had their chance.
       if (m.phase !== "stalled" || this.now - m.progressAt >= STALLED) this.off();
@@ -376,7 +384,9 @@ class Step {
       m.phase = "stalled";
       this.poll();
     }
-    if (m.phase === "stalled" && still >= STALLED && m.room && !m.room.live) {
+    const playedOut =
+      (m.phase === "stalled" && still >= STALLED) || this.now - m.offAt >= PLAY_OUT;
+    if (m.room && !m.room.live && playedOut) {
       this.off();
       this.poll();
     } else if (still >= GIVE_UP) {

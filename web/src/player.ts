@@ -36,6 +36,7 @@ let playingRendition: string | null = null;
 /** A person has asked for sound (or for silence): do not guess any more. */
 let soundChosen = false;
 let lastTime = 0;
+let furthest = 0;
 
 const now = () => Date.now();
 
@@ -59,6 +60,7 @@ function perform(effect: Effect): void {
       if (running) running.destroy();
       playingRendition = null;
       lastTime = 0;
+      furthest = 0;
       running = start(effect.way, video, viewer, {
         failed: (failure) => send({ kind: "failed", failure }),
         ended: () => send({ kind: "ended" }),
@@ -254,7 +256,9 @@ function renderAddresses(): void {
   for (let index = 0; index < items.length; index += 1) {
     const item = items[index] as HTMLElement;
     const needs = item.getAttribute("data-needs") || "";
-    item.hidden = needs !== "hls" && !room.mounts[needs];
+    const mount = room.mounts[needs];
+    // A live room shows what it has; one that is off air, what it may have.
+    item.hidden = needs !== "hls" && (!mount || (room.live && !mount.live));
   }
 }
 
@@ -302,7 +306,11 @@ function copy(text: string, done: () => void): void {
 
 video.addEventListener("timeupdate", () => {
   if (video.paused || video.currentTime === lastTime) return;
+  const again = video.currentTime < furthest;
   lastTime = video.currentTime;
+  furthest = Math.max(furthest, lastTime);
+  // At the end of a stream that has ended, hls.js goes back and plays the same seconds again.
+  if (again && model.room && !model.room.live) return;
   send({ kind: "progress" });
 });
 // A new source stops the element: what was asked of the old one is void.

@@ -4,6 +4,7 @@ import type { Room, Rooms } from "../src/api";
 import {
   GIVE_UP,
   HLS_GRACE,
+  PLAY_OUT,
   SLEPT,
   STALLED,
   initial,
@@ -133,6 +134,12 @@ test("a room that goes off air is played to its last frame, then says back soon"
   page.pass(5_000, room());
   page.send({ kind: "progress" });
   assert.equal(page.model.phase, "playing");
+});
+
+test("a stream that never ends by itself is left some time after its room went off air", () => {
+  const page = new Page().playing();
+  page.pass(PLAY_OUT + 15_000, room({ live: false }), true);
+  assert.equal(page.model.phase, "off");
 });
 
 test("HLS that is not made yet is waited for, and WebM taken after a while", () => {
