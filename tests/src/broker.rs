@@ -48,7 +48,7 @@ impl Broker {
             .args([config.display().to_string()])
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         let process = Process::start("mosquitto", launch, &directory.path().join("log"));
-        let up = until(Duration::from_secs(10), "mosquitto to listen", async || {
+        let up = until(Duration::from_secs(60), "mosquitto to listen", async || {
             if !process.is_running() {
                 return Some(false);
             }
@@ -57,7 +57,7 @@ impl Broker {
         .await;
         // Another program may hold the port and have answered for a mosquitto about to give up.
         let ours = up && {
-            until(Duration::from_secs(10), "mosquitto to say it runs", async || {
+            until(Duration::from_secs(60), "mosquitto to say it runs", async || {
                 let log = process.log();
                 (log.contains(" running") || !process.is_running()).then_some(())
             })

@@ -166,7 +166,7 @@ impl EncoderProcess {
         ]);
         let process = Process::start("encoder", launch, &directory.path().join("encoder.log"));
         let listening: Value =
-            until(Duration::from_secs(20), "the encoder to listen", async || {
+            until(Duration::from_secs(60), "the encoder to listen", async || {
                 assert!(
                     process.is_running(),
                     "the encoder ended instead of listening:\n{}",
@@ -295,7 +295,7 @@ impl EncoderProcess {
     /// When nobody publishes.
     pub async fn session(&self, room: &str) -> String {
         let what = format!("a publisher in room {room}");
-        until(Duration::from_secs(20), &what, async || {
+        until(Duration::from_secs(60), &what, async || {
             let room = self.room(room).await?;
             Some(room["publisher"]["session"].as_str()?.to_owned())
         })

@@ -62,7 +62,7 @@ impl Subscriber {
             "MESSAGE %t %r %x".to_owned(),
         ]);
         let process = Process::start("mosquitto_sub", launch, &directory.path().join("log"));
-        until(Duration::from_secs(10), "the subscription", async || {
+        until(Duration::from_secs(60), "the subscription", async || {
             process.log().contains("Subscribed").then_some(())
         })
         .await;

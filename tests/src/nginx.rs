@@ -29,7 +29,7 @@ impl Nginx {
         for _ in 0..5 {
             let address = free_port();
             let nginx = Self::start_on(address);
-            let up = until(Duration::from_secs(10), "nginx to listen", async || {
+            let up = until(Duration::from_secs(60), "nginx to listen", async || {
                 if !nginx.process.is_running() {
                     return Some(false);
                 }

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::until;
 
 /// How long a process may take to stop after SIGTERM before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(30);
 /// Lines of a log that are shown when a test fails.
 const TAIL: usize = 60;
 
@@ -200,7 +200,7 @@ impl Process {
     /// When there is none in time.
     pub async fn worker(&self, word: &str, not: Option<Pid>) -> Pid {
         let what = format!("{} to run one `{word}` worker", self.name);
-        until(Duration::from_secs(20), &what, async || match self.workers(word)[..] {
+        until(Duration::from_secs(60), &what, async || match self.workers(word)[..] {
             [pid] if Some(pid) != not => Some(pid),
             _ => None,
         })

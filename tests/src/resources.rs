@@ -6,12 +6,18 @@ use rustix::process::Pid;
 
 /// Resident memory of a process in bytes; zero when it is gone.
 pub fn resident(pid: Pid) -> u64 {
-    status_kilobytes(pid, "VmRSS:") * 1024
+    kilobytes(pid, "status", "VmRSS:") * 1024
 }
 
 /// Highest resident memory of a process so far, in bytes; zero when it is gone.
 pub fn peak_resident(pid: Pid) -> u64 {
-    status_kilobytes(pid, "VmHWM:") * 1024
+    kilobytes(pid, "status", "VmHWM:") * 1024
+}
+
+/// Resident memory of a process in bytes, where what is shared with other processes counts by
+/// its share; zero when it is gone.
+pub fn proportional(pid: Pid) -> u64 {
+    kilobytes(pid, "smaps_rollup", "Pss:") * 1024
 }
 
 /// Processor time, user and system, that a process has used itself.
@@ -28,8 +34,8 @@ pub fn processor_time(pid: Pid) -> Duration {
     Duration::from_nanos(nanoseconds)
 }
 
-fn status_kilobytes(pid: Pid, field: &str) -> u64 {
-    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+fn kilobytes(pid: Pid, file: &str, field: &str) -> u64 {
+    let path = format!("/proc/{}/{file}", pid.as_raw_nonzero());
     let status = std::fs::read_to_string(path).unwrap_or_default();
     status
         .lines()

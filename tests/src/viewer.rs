@@ -67,7 +67,7 @@ impl Viewer {
     pub async fn gets_more(&self, more: usize) {
         let aim = self.received() + more;
         let what = format!("{more} more bytes of {}", self.mount);
-        until(Duration::from_secs(40), &what, async || {
+        until(Duration::from_secs(60), &what, async || {
             let ended = self.ended();
             assert!(ended.is_none(), "{}: {}", self.mount, ended.unwrap_or_default());
             (self.received() >= aim).then_some(())

@@ -268,7 +268,7 @@ async fn an_rtmp_publisher_with_a_wrong_key_is_refused() {
     let encoder = EncoderProcess::start(EncoderConfig::light("demo")).await;
     for (room, token) in [("demo", "not-the-token"), ("nowhere", encoder.token())] {
         let publisher = Publisher::ffmpeg(&rtmp_url(&encoder, room, token));
-        let status = publisher.process().exit(Duration::from_secs(30)).await;
+        let status = publisher.process().exit(Duration::from_secs(60)).await;
         assert!(!status.success(), "{room}: {}", publisher.process().log());
     }
     let room = encoder.room("demo").await.unwrap();

@@ -14,7 +14,7 @@ use backrow_tests::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-const SOON: Duration = Duration::from_secs(40);
+const SOON: Duration = Duration::from_secs(60);
 const CAPTURE: &str = "backrow/box-under-test/component/capture";
 const UPLINK: &str = "backrow/box-under-test/component/uplink";
 const TRANSCODE: &str = "backrow/enc-under-test/component/demo.transcode";

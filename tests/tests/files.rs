@@ -21,9 +21,9 @@ async fn recorded(encoder: &EncoderProcess, file: &Path, picture: (u32, u32, u32
         (probe::span(&probe::packets(&file).await, "video") > 3.0).then_some(file)
     };
     let what = "three seconds in the archive";
-    until(Duration::from_secs(30), what, recording).await;
+    until(Duration::from_secs(60), what, recording).await;
     assert!(collector.process().stop().await.success());
-    until(Duration::from_secs(30), what, recording).await
+    until(Duration::from_secs(60), what, recording).await
 }
 
 /// Pictures that ffmpeg's `idet` finds to be interlaced, and progressive.

@@ -29,7 +29,7 @@ async fn footage_is_recognisable_in_the_recording_and_in_hls() {
 
     let directory = tempfile::tempdir().unwrap();
     let hls = player.save(directory.path());
-    let archive = until(Duration::from_secs(20), "six seconds in the archive", async || {
+    let archive = until(Duration::from_secs(60), "six seconds in the archive", async || {
         let file = encoder.save_session("demo", &session).await;
         (probe::span(&probe::packets(&file).await, "video") > 6.0).then_some(file)
     })

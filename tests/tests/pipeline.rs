@@ -118,7 +118,7 @@ async fn renditions(encoder: &EncoderProcess) -> BTreeMap<String, String> {
 async fn preview(encoder: &EncoderProcess) {
     let what = "a preview picture";
     let jpeg =
-        until(Duration::from_secs(20), what, async || encoder.body("/demo/preview.jpg").await)
+        until(Duration::from_secs(60), what, async || encoder.body("/demo/preview.jpg").await)
             .await;
     assert!(jpeg.len() <= 20_000, "a preview of {} bytes", jpeg.len());
     let file = encoder.directory().join("preview.jpg");
@@ -221,7 +221,7 @@ async fn first_video(
 
 /// The whole session from the archive, once it holds picture `last`.
 async fn archived(encoder: &EncoderProcess, session: &str, last: u32) -> PathBuf {
-    until(Duration::from_secs(20), "the archive to be complete", async || {
+    until(Duration::from_secs(60), "the archive to be complete", async || {
         let file = encoder.save_session("demo", session).await;
         let pictures = measure::pictures(&file).await;
         let (first, end) = pictures.assert_none_missing_none_twice("archive");

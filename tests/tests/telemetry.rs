@@ -12,7 +12,7 @@ use protocol::topics::Topic;
 use serde::de::DeserializeOwned;
 
 const DEVICES: [&str; 2] = ["enc-under-test", "box-under-test"];
-const SOON: Duration = Duration::from_secs(40);
+const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_topic_is_published_and_a_crash_leaves_the_last_will() {

@@ -37,7 +37,7 @@ async fn https_and_rtmps_reach_the_encoder_and_a_stranger_is_not_trusted() {
     config.authority = Some(rtmp.authority().to_owned());
     let _stranger = CollectorProcess::start(&config);
     let uplink = "backrow/box-under-test/component/uplink";
-    let soon = Duration::from_secs(30);
+    let soon = Duration::from_secs(60);
     let uplink = moods.wait(soon, uplink, |state| state["mood"] == "sad").await;
     let reason = uplink["reason"].as_str().unwrap().to_lowercase();
     assert!(reason.contains("certificate"), "{reason}");

@@ -36,7 +36,7 @@ async fn a_second_publisher_is_refused_without_disturbing_the_first() {
     let problem = answer.text().await.unwrap();
     assert!(problem.contains("demo"), "{problem}");
     let rtmp = Publisher::ffmpeg(&rtmp_url(&encoder, "demo", encoder.token()));
-    assert!(!rtmp.process().exit(Duration::from_secs(30)).await.success());
+    assert!(!rtmp.process().exit(Duration::from_secs(60)).await.success());
 
     player.reaches(4).await;
     assert_eq!(encoder.session("demo").await, session);
@@ -68,7 +68,7 @@ async fn clients_that_stop_reading_are_dropped_at_bounded_cost() {
         let room = encoder.room("demo").await?;
         room["mounts"]["webcast-high.flv"]["clients"].as_u64()
     };
-    until(Duration::from_secs(20), "all clients to be counted", async || {
+    until(Duration::from_secs(60), "all clients to be counted", async || {
         (clients().await? == STALLED + 1).then_some(())
     })
     .await;

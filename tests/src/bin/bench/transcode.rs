@@ -17,7 +17,8 @@ const LADDER: &str = "[[ladder]]\nname = \"480p\"\nheight = 480\nbitrate = \"700
 
 /// One ffmpeg that makes the same: decoded once, scaled in steps, each stream encoded once with
 /// the worker's settings, and the sound shared by all that carry it.
-const FFMPEG: &str = "-nostdin -hide_banner -v error -y -threads 1 -i input.flv -filter_complex \
+const FFMPEG: &str = "-nostdin -hide_banner -v error -y -threads 1 -i input.flv -filter_threads 1 -filter_complex_threads 1 \
+    -filter_complex \
     [0:v]split=3[v720][a][b];[a]scale=-2:480:flags=fast_bilinear,split[v480][c];\
     [c]scale=-2:360:flags=fast_bilinear,split[v360][d];[d]scale=-2:240:flags=fast_bilinear[v240];\
     [b]fps=1/5,scale=320:-2[small] \
@@ -26,11 +27,11 @@ const FFMPEG: &str = "-nostdin -hide_banner -v error -y -threads 1 -i input.flv 
     -tune:v:0 zerolatency -tune:v:1 zerolatency \
     -x264-params threads=1:scenecut=0:keyint=50:min-keyint=50 \
     -b:v:0 700k -maxrate:v:0 700k -bufsize:v:0 1050k -b:v:1 250k -maxrate:v:1 250k -bufsize:v:1 375k \
-    -c:v:2 libvpx -c:v:3 libvpx -deadline realtime -cpu-used 8 -threads:v:2 1 -threads:v:3 1 \
+    -c:v:2 libvpx -c:v:3 libvpx -deadline realtime -cpu-used -10 -threads:v:2 1 -threads:v:3 1 \
     -lag-in-frames 0 -auto-alt-ref 0 -g 50 -max-intra-rate 450 \
     -b:v:2 800k -minrate:v:2 800k -maxrate:v:2 800k -bufsize:v:2 800k \
     -b:v:3 300k -minrate:v:3 300k -maxrate:v:3 300k -bufsize:v:3 300k \
-    -c:v:4 mjpeg -c:a:0 libopus -b:a:0 96k -c:a:1 libmp3lame -b:a:1 96k -compression_level:a:1 7 \
+    -c:v:4 mjpeg -c:a:0 libopus -b:a:0 96k -c:a:1 libmp3lame -b:a:1 96k -compression_level:a:1 9 \
     -flags +global_header -f tee \
     [select=\\'v:0\\':f=flv]480p.flv|[select=\\'v:1\\':f=flv]240p.flv|\
     [select=\\'v:2,a:0\\':f=webm]high.webm|[select=\\'v:3,a:0\\':f=webm]low.webm|\
