@@ -80,8 +80,10 @@ pub(super) fn video(args: &CaptureArgs, timing: Timing) -> Result<Branch, Captur
     let fields = if framerate > 30 { "all" } else { "top" };
     let (kbit, gop) = (args.bitrate.div_ceil(1000), framerate * GOP_SECONDS);
     let (leaky, sink) = (leaky(timing), sink(timing));
-    Branch::new(&format!(
-        "queue name=queue max-size-buffers=6 max-size-bytes=0 max-size-time=0 leaky={leaky} \
+    // Pictures are large: a source that can wait need not be buffered.
+    let buffers = if timing == Timing::Live { 5 } else { 2 };
+    let branch = Branch::new(&format!(
+        "queue name=queue max-size-buffers={buffers} max-size-bytes=0 max-size-time=0 leaky={leaky} \
          ! deinterlace fields={fields} method=greedyh \
          ! videorate name=rate skip-to-first=true \
          ! videoconvertscale add-borders=true \
@@ -92,7 +94,39 @@ pub(super) fn video(args: &CaptureArgs, timing: Timing) -> Result<Branch, Captur
            vbv-buf-capacity={VBV_MS} key-int-max={gop} bframes=0 option-string=scenecut=0 \
            threads={threads} aud=false byte-stream=false \
          ! video/x-h264,stream-format=avc,alignment=au ! {sink}"
-    ))
+    ))?;
+    name_colours(&branch.bin)?;
+    Ok(branch)
+}
+
+/// Gives pictures that do not say how their colours are coded the usual coding of their size.
+///
+/// Else a small picture made large would be taken for the usual coding of the large size at the
+/// scaler's other side, and converted, which costs more than the scaling itself.
+fn name_colours(video: &gst::Bin) -> Result<(), CaptureError> {
+    let queue = named(video, "queue")?;
+    pad(&queue, "sink")?.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        if let Some(gst::PadProbeData::Event(event)) = &mut info.data
+            && let gst::EventView::Caps(caps) = event.view()
+            && let Some(caps) = with_colours(caps.caps())
+        {
+            *event = gst::event::Caps::new(&caps);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    Ok(())
+}
+
+/// The same caps with colours; None when they are said already.
+fn with_colours(caps: &gst::CapsRef) -> Option<gst::Caps> {
+    if caps.structure(0)?.has_field("colorimetry") {
+        return None;
+    }
+    let usual = gst_video::VideoInfo::from_caps(caps).ok()?.to_caps().ok()?;
+    let usual = usual.structure(0)?.get::<String>("colorimetry").ok()?;
+    let mut caps = caps.to_owned();
+    caps.make_mut().set("colorimetry", usual);
+    Some(caps)
 }
 
 /// Asks for key frames at half a second and a second after the first frame: a segment lasts from

@@ -99,7 +99,7 @@ impl Feed {
         .ok();
         Self {
             // Few pictures, for they are large; half a second of sound.
-            picture: make(3, 0),
+            picture: make(2, 0),
             sound: make(0, u64::from(AUDIO_RATE) * SOUND_FRAME / 2),
             state: Mutex::new(State { picture, sound, offset: gst::ClockTime::ZERO }),
             framerate: u64::from(args.framerate.max(1)),

@@ -129,7 +129,7 @@ fn attach(
              ! appsink name=out sync=false async=false max-buffers=4 enable-last-sample=false"
         ),
         Some(Track::Video) => {
-            "appsink name=out sync=false async=false max-buffers=2 enable-last-sample=false".into()
+            "appsink name=out sync=false async=false max-buffers=1 enable-last-sample=false".into()
         }
         None => "fakesink sync=false async=false".into(),
     };
