@@ -16,7 +16,7 @@ use crate::process::{Launch, Process};
 use crate::until;
 
 /// How long a page may take for what it should do by itself.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What a player page is doing.
 #[derive(Debug, Clone, PartialEq)]

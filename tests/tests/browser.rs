@@ -31,6 +31,17 @@ async fn was_not_reloaded(browser: &Browser) -> bool {
     browser.run("return window.sameLoad === true").await == true
 }
 
+/// Waits until the encoder counts so many viewers, over HLS and progressive.
+async fn counts(encoder: &EncoderProcess, hls: u64, progressive: u64) {
+    let what = format!("{hls} viewers of HLS and {progressive} of other streams to be counted");
+    until(PATIENCE, &what, async || {
+        let told = encoder.json("/api/v1/rooms").await?;
+        let viewers = &told["rooms"][0]["viewers"];
+        (viewers["hls"] == hls && viewers["progressive"] == progressive).then_some(())
+    })
+    .await;
+}
+
 async fn picture_moves(browser: &Browser) {
     let first = until(PATIENCE, "a picture that is not black", async || {
         let picture = browser.picture().await;
@@ -121,6 +132,7 @@ async fn where_hls_is_blocked_webm_plays_and_where_that_is_too_sound_does() {
         .await;
     let playing = browser.plays_for(1.0).await;
     assert_eq!(playing.engine, "progressive");
+    counts(&encoder, 0, 1).await;
     picture_moves(&browser).await;
     browser.choose("audio").await;
     browser
@@ -160,6 +172,7 @@ async fn the_rooms_page_shows_who_is_live_and_leads_to_the_player() {
     .await;
     browser.click("a[href='demo/']").await;
     browser.plays_for(1.0).await;
+    counts(&encoder, 1, 0).await;
     let complaints = browser.complaints().await;
     assert_eq!(complaints, Vec::<String>::new(), "the pages load nothing that is not there");
     // Every link of "Other ways to watch" leads to a stream of this room.
@@ -177,4 +190,6 @@ async fn the_rooms_page_shows_who_is_live_and_leads_to_the_player() {
         })
         .await;
     }
+    browser.goto("about:blank").await;
+    counts(&encoder, 0, 0).await;
 }

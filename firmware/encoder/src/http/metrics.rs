@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::{
@@ -41,6 +42,11 @@ struct SentLabels {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StatusLabel {
+    status: u16,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabel {
     reason: String,
 }
@@ -51,6 +57,7 @@ pub(super) struct Counters {
     bytes: Family<SentLabels, Counter>,
     files: Family<SentLabels, Counter>,
     refused: Family<ReasonLabel, Counter>,
+    ingest: Family<StatusLabel, Counter>,
 }
 
 impl Counters {
@@ -64,6 +71,11 @@ impl Counters {
     /// The byte counter of a stream.
     pub(super) fn counter(&self, room: &RoomName, what: Sent) -> Counter {
         self.bytes.get_or_create_owned(&labels(room, what))
+    }
+
+    /// Counts an answer to a collector.
+    pub(super) fn ingest(&self, status: StatusCode) {
+        self.ingest.get_or_create(&StatusLabel { status: status.as_u16() }).inc();
     }
 
     /// Counts a client that was sent away.
@@ -94,6 +106,11 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     );
     registry.register("files_sent", "HLS files sent", counters.files.clone());
     registry.register("refused", "Viewers sent away", counters.refused.clone());
+    registry.register(
+        "ingest_answers",
+        "Answers to collectors, by HTTP status",
+        counters.ingest.clone(),
+    );
     registry.register_collector(Box::new(Gauges(Arc::clone(&shared))));
     let mut text = String::new();
     if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &registry) {
@@ -138,6 +155,27 @@ impl prometheus_client::collector::Collector for Gauges {
                 let labels = [("room", room.name.as_str()), ("mount", name.as_str())];
                 let count = i64::try_from(mount.clients()).unwrap_or(i64::MAX);
                 gauge(&mut clients, &labels, count)?;
+            }
+        }
+        let mut newest = encoder.gauge("hls_newest_segment", "Number of the newest segment")?;
+        for room in shared.rooms.iter() {
+            if let Some(edge) = room.hls.live_edge() {
+                let number = i64::try_from(edge.msn).unwrap_or(i64::MAX);
+                gauge(&mut newest, &[("room", room.name.as_str())], number)?;
+            }
+        }
+        let now = shared.clock.utc().as_millisecond();
+        let mut age = encoder.encode_descriptor(
+            "hls_edge_age",
+            "Time since the last picture in HLS was taken, by the collector's clock",
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        for room in shared.rooms.iter() {
+            if let Some(edge) = room.hls.live_edge() {
+                let seconds = now.saturating_sub(edge.utc_ms) as f64 / 1000.0;
+                let labels = [("room", room.name.as_str())];
+                ConstGauge::new(seconds).encode(age.encode_family(&labels)?)?;
             }
         }
         let board = shared.board.snapshot();

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{Method, header};
+use axum::middleware;
 use axum::response::Response;
 use axum::routing::get;
 use protocol::names::RoomName;
@@ -48,6 +49,9 @@ pub fn app(rooms: Arc<Rooms>, options: Options) -> Router {
         .allow_methods([Method::GET, Method::HEAD])
         .allow_headers([header::RANGE])
         .expose_headers([header::CONTENT_LENGTH, header::RETRY_AFTER]);
+    let collectors = crate::ingest::routes()
+        .with_state(Arc::clone(&rooms))
+        .layer(middleware::map_response_with_state(Arc::clone(&shared), count_ingest));
     Router::new()
         .route("/{room}/hls/index.m3u8", get(hls::multivariant))
         .route("/{room}/hls/{rendition}/{file}", get(hls::file))
@@ -62,7 +66,13 @@ pub fn app(rooms: Arc<Rooms>, options: Options) -> Router {
         .route("/metrics", get(metrics::metrics))
         .fallback(async || pages::missing("/", "No such page", "There is nothing at this address."))
         .with_state(shared)
-        .merge(crate::ingest::routes().merge(crate::archive::http::routes()).with_state(rooms))
+        .merge(collectors)
+        .merge(crate::archive::http::routes().with_state(rooms))
+}
+
+async fn count_ingest(State(shared): State<Arc<Shared>>, answer: Response) -> Response {
+    shared.counters.ingest(answer.status());
+    answer
 }
 
 /// `GET /`

@@ -234,6 +234,15 @@ async fn health_and_the_read_model_tell_the_moods() {
 }
 
 #[tokio::test]
+async fn answers_to_collectors_are_counted() {
+    let house = house(&["demo"], 10);
+    let path = "/ingest/demo/01ARZ3NDEKTSV4RRFFQ69G5FAV/0000000000.flv";
+    assert_eq!(house.ask("PUT", path).await.status(), StatusCode::UNAUTHORIZED);
+    let metrics = text(house.get("/metrics").await).await;
+    assert!(metrics.contains("backrow_ingest_answers_total{status=\"401\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_client_that_reads_nothing_is_dropped() {
     let house = house(&["demo"], 10);
     let mount = house.mount("webcast-high.flv").clone();
