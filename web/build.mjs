@@ -49,7 +49,9 @@ async function pages() {
 
   // hls.js is its own file: a browser that plays HLS itself never asks for it.
   const hls = readFileSync(require.resolve("hls.js/dist/hls.light.min.js"), "utf8");
-  put("hls.js", hls.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n"));
+  const { version } = require("hls.js/package.json");
+  const notice = `/* hls.js ${version}, Apache-2.0, https://github.com/video-dev/hls.js */\n`;
+  put("hls.js", notice + hls.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n"));
   put("icon.svg", readFileSync(join(here, "src/icon.svg")));
 
   const common = { bundle: true, minify: true, write: false, target, legalComments: "none" };
