@@ -130,9 +130,10 @@ impl Bench {
         self.add("firewire", name, None, &about)
     }
 
-    /// Makes a node answer as a camera does; `fault` may be `busy` or `gone`.
-    pub(crate) fn camera(&mut self, node: &str, fault: Option<&str>) {
-        self.obey(&json!({ "camera": { "node": node, "fault": fault } }));
+    /// Adds a camera with this node that works; `fault` may be `busy` or `gone`, and `h264` a film
+    /// that it gives as its own H.264.
+    pub(crate) fn camera(&mut self, node: &str, fault: Option<&str>, h264: Option<&Path>) {
+        self.obey(&json!({ "camera": { "node": node, "fault": fault, "h264": h264 } }));
     }
 
     /// Unplugs.

@@ -1,4 +1,4 @@
-"""A make-believe video4linux camera: YUY2, 320x180, 25/s, by read().
+"""A make-believe video4linux camera: YUY2 and perhaps H.264, 320x180, 25/s, by read().
 
 Structures are those of linux/videodev2.h on 64-bit machines.
 """
@@ -12,23 +12,35 @@ from gi.repository import UMockdev
 
 WIDTH, HEIGHT, RATE = 320, 180, 25
 SIZE = WIDTH * HEIGHT * 2
+# An access unit is filled with zeroes to this, which its syntax allows: read() gives whole buffers.
+UNIT = 16_000
 CAPTURE, READWRITE = 0x00000001, 0x01000000
 YUYV = struct.unpack("<I", b"YUYV")[0]
+H264 = struct.unpack("<I", b"H264")[0]
+DELIMITER = b"\0\0\0\1\x09"
 
 QUERYCAP, ENUM_FMT, G_FMT, S_FMT, TRY_FMT = 0, 2, 4, 5, 64
 G_PARM, S_PARM, ENUMINPUT, G_INPUT, S_INPUT = 21, 22, 26, 38, 39
 ENUM_FRAMESIZES, ENUM_FRAMEINTERVALS = 74, 75
 
 
-def pix_format():
+def pix_format(pixels):
     # type, padding, then v4l2_pix_format: width, height, pixelformat, field (none), bytesperline,
     # sizeimage, colorspace (sRGB)
-    return struct.pack("<II7I", 1, 0, WIDTH, HEIGHT, YUYV, 1, WIDTH * 2, SIZE, 8)
+    line, size = (0, UNIT) if pixels == H264 else (WIDTH * 2, SIZE)
+    return struct.pack("<II7I", 1, 0, WIDTH, HEIGHT, pixels, 1, line, size, 8)
 
 
 class Camera:
-    def __init__(self, fault):
+    def __init__(self, fault, h264):
         self.fault = fault
+        # Access units, each beginning with a delimiter.
+        self.units = []
+        if h264:
+            with open(h264, "rb") as film:
+                self.units = [DELIMITER + unit for unit in film.read().split(DELIMITER)[1:]]
+        self.offers = [YUYV] + ([H264] if h264 else [])
+        self.pixels = YUYV
         self.frames = 0
         self.began = None
 
@@ -40,15 +52,23 @@ class Camera:
             return words + struct.pack("<III", 0x060100, capabilities | 0x80000000, capabilities)
         if number == ENUM_FMT:
             index, kind = struct.unpack_from("<II", data)
-            if index > 0 or kind != 1:
+            if index >= len(self.offers) or kind != 1:
                 return errno.EINVAL
-            return struct.pack("<III32sI", 0, 1, 0, b"YUYV 4:2:2", YUYV)
+            pixels = self.offers[index]
+            # flags: compressed
+            return struct.pack("<III32sI", index, 1, int(pixels == H264), b"pictures", pixels)
         if number in (G_FMT, TRY_FMT, S_FMT):
             if struct.unpack_from("<I", data)[0] != 1:
                 return errno.EINVAL
             if number == S_FMT and self.fault == "busy":
                 return errno.EBUSY
-            return pix_format()
+            if number == G_FMT:
+                return pix_format(self.pixels)
+            pixels = struct.unpack_from("<I", data, 16)[0]
+            pixels = pixels if pixels in self.offers else YUYV
+            if number == S_FMT:
+                self.pixels = pixels
+            return pix_format(pixels)
         if number in (G_PARM, S_PARM):
             if struct.unpack_from("<I", data)[0] != 1:
                 return errno.EINVAL
@@ -61,14 +81,14 @@ class Camera:
             return struct.pack("<I", 0)
         if number == ENUM_FRAMESIZES:
             index, pixels = struct.unpack_from("<II", data)
-            if index > 0 or pixels != YUYV:
+            if index > 0 or pixels not in self.offers:
                 return errno.EINVAL
-            return struct.pack("<IIIII", 0, YUYV, 1, WIDTH, HEIGHT)
+            return struct.pack("<IIIII", 0, pixels, 1, WIDTH, HEIGHT)
         if number == ENUM_FRAMEINTERVALS:
             index, pixels, width, height = struct.unpack_from("<IIII", data)
-            if index > 0 or (pixels, width, height) != (YUYV, WIDTH, HEIGHT):
+            if index > 0 or pixels not in self.offers or (width, height) != (WIDTH, HEIGHT):
                 return errno.EINVAL
-            return struct.pack("<IIIIIII", 0, YUYV, WIDTH, HEIGHT, 1, 1, RATE)
+            return struct.pack("<IIIIIII", 0, pixels, WIDTH, HEIGHT, 1, 1, RATE)
         return errno.ENOTTY
 
     def on_ioctl(self, _handler, client):
@@ -94,16 +114,17 @@ class Camera:
         now = time.monotonic()
         self.began = self.began or now
         time.sleep(max(0.0, self.began + self.frames / RATE - now))
-        level = 40 + self.frames * 5 % 160
+        if self.pixels == H264:
+            picture = self.units[self.frames % len(self.units)].ljust(UNIT, b"\0")
+        else:
+            picture = bytes([40 + self.frames * 5 % 160, 128]) * (SIZE // 2)
         self.frames += 1
-        data = client.get_arg()
-        picture = bytes([level, 128]) * (SIZE // 2)
-        data.update(0, picture)
-        client.complete(SIZE, 0)
+        client.get_arg().update(0, picture)
+        client.complete(len(picture), 0)
         return True
 
 
-def attach(testbed, node, fault=None):
+def attach(testbed, node, fault=None, h264=None):
     """Adds a camera with this node to the testbed. The result must be kept."""
     name = node.removeprefix("/dev/")
     testbed.add_from_string(
@@ -116,7 +137,7 @@ def attach(testbed, node, fault=None):
         "A: index=0\n"
         "A: dev=81:0\n"
     )
-    camera = Camera(fault)
+    camera = Camera(fault, h264)
     handler = UMockdev.IoctlBase.new()
     handler.connect("handle-ioctl", camera.on_ioctl)
     handler.connect("handle-read", camera.on_read)

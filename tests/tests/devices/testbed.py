@@ -3,7 +3,7 @@
 {"add": {"subsystem": …, "name": …, "parent": …, "attributes": {…}, "properties": {…}}}
 {"remove": SYSPATH}            the device goes, with its event
 {"change": SYSPATH}            an event only
-{"camera": {"node": "/dev/video0", "fault": …}}   adds a camera that answers
+{"camera": {"node": "/dev/video0", "fault": …, "h264": FILE}}   adds a camera that answers
 
 Each command is answered with one JSON line; the first line is the testbed's directory.
 Run under umockdev-wrapper.
