@@ -189,3 +189,35 @@ async fn a_source_that_goes_leaves_a_slate_and_is_taken_back() {
     let file = viewers[0].save(directory.path());
     probe::assert_monotonic("slate", &probe::packets(&file).await, 15.0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_memory_cannot_keep_is_counted_and_told() {
+    let broker = Broker::start().await;
+    let moods = Subscriber::start(&broker).await;
+    let encoder = EncoderProcess::start(EncoderConfig::light("demo")).await;
+    let mut config = CollectorConfig::flash(&encoder).with_broker(&broker);
+    config.source = "kind = \"test\"".into();
+    config.bitrate = "4M".into();
+    config.memory = "1MiB".into();
+    let _collector = CollectorProcess::start(&config);
+    moods.wait(SOON, UPLINK, |state| state["mood"] == "happy").await;
+    let session = encoder.session("demo").await;
+    encoder.process().kill().await;
+
+    let health = "backrow/box-under-test/health";
+    moods.wait(SOON, health, |value| value["lost_segments"].as_u64() >= Some(2)).await;
+    let event = "backrow/box-under-test/event";
+    let told = moods.seen(SOON, event, |event| event["kind"] == "loss").await;
+    assert_eq!(told["component"], "uplink", "{told}");
+
+    // Live goes on as before, and the recording says where it has a hole.
+    let encoder = encoder.start_again().await;
+    encoder.live("demo").await;
+    until(SOON, "the archive to tell of the gap", async || {
+        let archive = encoder.archive("demo").await?;
+        let sessions = archive["sessions"].as_array()?;
+        let ours = sessions.iter().find(|it| it["session"] == session.as_str())?;
+        (!ours["gaps"].as_array()?.is_empty()).then_some(())
+    })
+    .await;
+}
