@@ -13,6 +13,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gstreamer as gst;
+use gstreamer::glib::prelude::StaticType;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
@@ -83,6 +84,15 @@ pub(super) fn play(
     }
     let built = pipeline.add_many([&plan.input, &decode]).and_then(|()| plan.input.link(&decode));
     built.map_err(|error| fault(plan.what.clone(), error.to_string()))?;
+    // One thread decodes any venue's picture in time; more hold whole pictures back, each its own.
+    pipeline.connect_deep_element_added(|_, _, element| {
+        if element
+            .find_property("max-threads")
+            .is_some_and(|found| found.value_type() == i32::static_type())
+        {
+            element.set_property("max-threads", 1_i32);
+        }
+    });
     accept_pads(&pipeline, &decode, &feed);
     notice_missing(&decode, &feed, &plan, reporter.clone(), incidents.clone());
     let player = Player { pipeline };
