@@ -13,6 +13,8 @@ pub(crate) struct Bench {
     commands: ChildStdin,
     answers: mpsc::Receiver<String>,
     directory: PathBuf,
+    /// Holds the testbed's directory, which it leaves behind when it is killed.
+    _room: tempfile::TempDir,
 }
 
 impl Drop for Bench {
@@ -39,18 +41,20 @@ impl Bench {
     /// Sets up an empty bus.
     pub(crate) fn start() -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/devices/testbed.py");
+        let room = tempfile::tempdir().expect("a directory");
         // Debian's own Python, for which python3-gi is installed.
         let mut python = Command::new("umockdev-wrapper")
             .arg("/usr/bin/python3")
             .arg("-B")
             .arg(script)
+            .env("TMPDIR", room.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("umockdev, python3-gi and gir1.2-umockdev-1.0 are installed");
         let commands = python.stdin.take().expect("a pipe");
         let answers = lines(python.stdout.take().expect("a pipe"));
-        let mut bench = Self { python, commands, answers, directory: PathBuf::new() };
+        let mut bench = Self { python, commands, answers, directory: PathBuf::new(), _room: room };
         let first = bench.answer();
         bench.directory = first["directory"].as_str().expect("a directory").into();
         bench
