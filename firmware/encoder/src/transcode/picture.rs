@@ -177,8 +177,13 @@ impl Pictures {
             let (Some(size), Some(caps)) = (consumer.size, consumer.caps.clone()) else { continue };
             let Some(keyframe) = consumer.takes(pts, key) else { continue };
             if !made.contains_key(&size) {
-                let larger = made.range(size..).find(|(s, _)| s.width >= size.width);
-                let (from, frame) = larger.or_else(|| made.last_key_value()).ok_or("no picture")?;
+                // Halving is cheapest; else the nearest larger one is the least to read.
+                let double = Size { width: size.width * 2, height: size.height * 2 };
+                let larger = || made.range(size..).find(|(s, _)| s.width >= size.width);
+                let (from, frame) = (made.get_key_value(&double))
+                    .or_else(larger)
+                    .or_else(|| made.last_key_value())
+                    .ok_or("no picture")?;
                 let scaled = scaler.scale(*from, frame, size)?;
                 made.insert(size, scaled);
             }

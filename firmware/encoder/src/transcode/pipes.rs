@@ -198,7 +198,10 @@ pub(crate) fn decoder(
         sink.set_caps(Some(&gst::Caps::builder("video/x-raw").field("format", "I420").build()));
         take_decoder_layout(&sink);
     } else {
-        chain.extend([element("avdec_aac")?, element("audioconvert")?, element("audioresample")?]);
+        let convert = element("audioconvert")?;
+        // The encoders throw away far more than dithering would save.
+        convert.set_property_from_str("dithering", "none");
+        chain.extend([element("avdec_aac")?, convert, element("audioresample")?]);
         sink.set_caps(Some(&audio_caps()));
     }
     chain.push(sink.clone().upcast());

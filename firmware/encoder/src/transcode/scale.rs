@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use gst_video::{VideoFormat, VideoInfo};
+use gst_video::{VideoFormat, VideoInfo, prelude::*};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
@@ -11,7 +11,8 @@ use gstreamer_video as gst_video;
 use super::geometry::Size;
 
 struct Step {
-    converter: gst_video::VideoConverter,
+    /// One for luma, one for both planes of chroma.
+    planes: [scale::Scaler; 2],
     info: VideoInfo,
     pool: gst::BufferPool,
 }
@@ -80,7 +81,7 @@ impl Scaler {
             {
                 let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(out, &step.info)
                     .map_err(|_| failed())?;
-                step.converter.frame_ref(&from, &mut to);
+                step.run(&from, &mut to).ok_or_else(failed)?;
             }
             out.set_pts(frame.pts());
             out.set_duration(frame.duration());
@@ -91,19 +92,37 @@ impl Scaler {
 
 impl Step {
     fn new(from: &VideoInfo, to: VideoInfo) -> Result<Self, String> {
-        let mut config = gst_video::VideoConverterConfig::new();
-        // Two taps: sizes are made from the nearest larger one, never far apart.
-        config.set_resampler_method(gst_video::VideoResamplerMethod::Linear);
-        config.set("GstVideoResampler.max-taps", 2_i32);
-        let converter = gst_video::VideoConverter::new(from, &to, Some(config))
-            .map_err(|e| format!("no scaler: {e}"))?;
+        let plane = |shift: u32| {
+            let part = |size: u32| size.div_ceil(1 << shift) as usize;
+            let size = |info: &VideoInfo| (part(info.width()), part(info.height()));
+            scale::Scaler::new(size(from), size(&to)).ok_or("no scaler: a picture without size")
+        };
+        let planes = [plane(0)?, plane(1)?];
         let pool = gst::BufferPool::new();
         let mut config = pool.config();
         let caps = to.to_caps().map_err(|e| format!("no scaler: {e}"))?;
         config.set_params(Some(&caps), u32::try_from(to.size()).unwrap_or(0), 0, 0);
         pool.set_config(config).map_err(|e| format!("no scaler: {e}"))?;
         pool.set_active(true).map_err(|e| format!("no scaler: {e}"))?;
-        Ok(Self { converter, info: to, pool })
+        Ok(Self { planes, info: to, pool })
+    }
+
+    fn run(
+        &mut self,
+        from: &gst_video::VideoFrameRef<&gst::BufferRef>,
+        to: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
+    ) -> Option<()> {
+        for plane in 0..3_u32 {
+            let index = plane as usize;
+            let stride = |strides: &[i32]| usize::try_from(*strides.get(index)?).ok();
+            let (source_stride, target_stride) =
+                (stride(from.plane_stride())?, stride(to.plane_stride())?);
+            let [luma, chroma] = &mut self.planes;
+            let scaler = if plane == 0 { luma } else { chroma };
+            let (source, target) = (from.plane_data(plane).ok()?, to.plane_data_mut(plane).ok()?);
+            scaler.scale(source, source_stride, target, target_stride)?;
+        }
+        Some(())
     }
 }
 
