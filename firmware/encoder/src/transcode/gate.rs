@@ -110,12 +110,19 @@ impl Gate {
         let mut state = self.lock();
         change(&mut state);
         state.progress = (self.now)();
-        self.changed.notify_all();
     }
 
-    /// A frame has left the queue and is being worked on.
+    /// A frame has left the queue and is being worked on. Who waits is woken when half is free, not
+    /// for each frame: a source that is ahead would otherwise cost a switch of threads a frame.
     pub(crate) fn taken(&self) {
-        self.progress(|s| s.queued = s.queued.saturating_sub(1));
+        let mut wake = false;
+        self.progress(|s| {
+            s.queued = s.queued.saturating_sub(1);
+            wake = s.queued <= self.limit / 2;
+        });
+        if wake {
+            self.changed.notify_all();
+        }
     }
 
     /// Something came out; `false` when the pipeline is closed and nobody wants it.
@@ -131,6 +138,7 @@ impl Gate {
     /// Everything that will come out has.
     pub(crate) fn ended(&self) {
         self.progress(|s| s.ended = true);
+        self.changed.notify_all();
     }
 
     /// Nothing goes in any more, nor is taken out; those who wait are let go. Gives the number of
@@ -141,6 +149,7 @@ impl Gate {
             s.closed = true;
             inside = s.entered.saturating_sub(s.emitted);
         });
+        self.changed.notify_all();
         inside
     }
 
