@@ -43,9 +43,17 @@ const fn video(name: &'static str, content_type: &'static str, header: Header) -
     Progressive { name, content_type, header, start_syncs: 1 }
 }
 
-/// Sound can be joined at every frame; about a second of it in hand keeps a player going.
-const fn sound(name: &'static str, content_type: &'static str, header: Header) -> Progressive {
-    Progressive { name, content_type, header, start_syncs: 40 }
+/// How much sound a new listener gets at once: browsers hold back until they have some seconds.
+const BURST_MS: usize = 4_000;
+
+/// Sound can be joined at every frame of `frame_ms`.
+const fn sound(
+    name: &'static str,
+    content_type: &'static str,
+    header: Header,
+    frame_ms: usize,
+) -> Progressive {
+    Progressive { name, content_type, header, start_syncs: BURST_MS / frame_ms }
 }
 
 /// The source as it came.
@@ -57,11 +65,11 @@ pub const WEBM_HIGH: Progressive = video("webcast-high.webm", "video/webm", Head
 /// VP8 and Opus, small.
 pub const WEBM_LOW: Progressive = video("webcast-low.webm", "video/webm", Header::Once);
 /// Opus in Ogg.
-pub const OGG: Progressive = sound("audio-only.ogg", "audio/ogg", Header::InStream);
+pub const OGG: Progressive = sound("audio-only.ogg", "audio/ogg", Header::InStream, 200);
 /// The source's AAC in ADTS.
-pub const AAC: Progressive = sound("audio-only.aac", "audio/aac", Header::None);
+pub const AAC: Progressive = sound("audio-only.aac", "audio/aac", Header::None, 21);
 /// MP3.
-pub const MP3: Progressive = sound("audio-only.mp3", "audio/mpeg", Header::None);
+pub const MP3: Progressive = sound("audio-only.mp3", "audio/mpeg", Header::None, 24);
 
 /// All of them.
 pub const ALL: [Progressive; 7] = [FLV_HIGH, FLV_LOW, WEBM_HIGH, WEBM_LOW, OGG, AAC, MP3];
