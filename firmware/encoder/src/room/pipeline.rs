@@ -67,8 +67,15 @@ impl Pipeline {
         self.wallclock = None;
     }
 
-    /// The publisher is gone: who joins now waits for the next one.
+    /// The publisher is gone: what it sent last is shown to the end, and who joins now waits for
+    /// the next one.
     pub fn gone(&mut self) {
+        self.packager.discontinuity();
+        if let Some(mount) = self.mounts.get(mounts::FLV_LOW.name) {
+            while let Some(tag) = self.low_order.drain() {
+                self.low.push(mount, &tag);
+            }
+        }
         for mount in self.mounts.values() {
             mount.interrupt();
         }
@@ -311,6 +318,24 @@ mod tests {
         let bytes = reader.next().await.unwrap();
         assert_eq!(bytes[0], 0xff, "an ADTS syncword");
         assert!(bytes.windows(5).any(|window| window == b"sound"));
+    }
+
+    #[test]
+    fn the_last_words_of_a_publisher_are_published() {
+        let packager = Packager::new(HlsConfig::default(), Vec::new());
+        let store = packager.store();
+        let mut pipeline = Pipeline::new(BTreeMap::new(), packager, None);
+        pipeline.session(0);
+        pipeline.source(&Tag::aac_sequence_header(0, &[0x11, 0x90]), NOW);
+        // Not a whole number of segments.
+        for n in 0..400 {
+            pipeline.source(&Tag::aac_frame(n * 64 / 3, b"sound"), NOW);
+        }
+        let before = store.live_edge().expect("some segments of sound");
+        pipeline.gone();
+        let after = store.live_edge().unwrap();
+        assert_eq!(after.msn, before.msn + 1);
+        assert!(after.end_ms > before.end_ms);
     }
 
     #[test]
