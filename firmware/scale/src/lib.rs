@@ -1,9 +1,9 @@
 //! Scales one plane of 8-bit samples, bilinearly: each line out is a blend of two lines in, and each
 //! sample of it a blend of two neighbours. Pure.
 //!
-//! Blending lines first lets the compiler do it 16 or 32 samples at a time; what is left to do one
-//! by one is only the width that comes out. On 720 → 480 lines this takes less than half
-//! the time of GStreamer's scaler at the same setting.
+//! Blending lines first lets the compiler do it 16 or 32 samples at a time, and so it does the
+//! samples of a line once their neighbours are fetched; only the fetching is one by one. On 720 →
+//! 480 lines this takes less than half the time of GStreamer's scaler at the same setting.
 
 /// Two neighbours, and how much of the second: 0..=256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +17,19 @@ struct Tap {
 pub struct Scaler {
     from: (usize, usize),
     to: (usize, usize),
-    columns: Vec<Tap>,
+    columns: Columns,
     rows: Vec<Tap>,
     /// The blended line, and its last sample once more.
     line: Vec<u8>,
+    /// The neighbours of each sample that comes out, low byte first.
+    pairs: Vec<u16>,
+}
+
+/// [`Tap`]s by member: weights side by side are applied many at a time.
+#[derive(Debug, Clone)]
+struct Columns {
+    firsts: Vec<u32>,
+    weights: Vec<u16>,
 }
 
 /// Samples in the middle of their cells, so that the picture does not move.
@@ -49,7 +58,12 @@ impl Scaler {
             return None;
         }
         let (columns, rows) = (taps(from.0, to.0), taps(from.1, to.1));
-        Some(Self { from, to, columns, rows, line: vec![0; from.0 + 1] })
+        let columns = Columns {
+            firsts: columns.iter().map(|tap| tap.first as u32).collect(),
+            weights: columns.iter().map(|tap| tap.weight).collect(),
+        };
+        let (line, pairs) = (vec![0; from.0 + 1], vec![0; to.0]);
+        Some(Self { from, to, columns, rows, line, pairs })
     }
 
     /// Scales a plane. Strides are the distances of lines, in bytes. `None` when a plane is too
@@ -93,10 +107,16 @@ impl Scaler {
                 }
                 continue;
             }
-            for (out, tap) in out.iter_mut().zip(&self.columns) {
-                if let Some([a, b]) = self.line.get(tap.first..).and_then(|l| l.first_chunk()) {
-                    *out = blend(*a, *b, tap.weight);
+            // Fetching is one by one; so it does nothing but fetch.
+            for (pair, first) in self.pairs.iter_mut().zip(&self.columns.firsts) {
+                let first = *first as usize;
+                if let Some(&[a, b]) = self.line.get(first..first + 2) {
+                    *pair = u16::from_le_bytes([a, b]);
                 }
+            }
+            let weighted = self.pairs.iter().zip(&self.columns.weights);
+            for (out, (pair, weight)) in out.iter_mut().zip(weighted) {
+                *out = blend((pair & 0xff) as u8, (pair >> 8) as u8, *weight);
             }
         }
         Some(())
