@@ -19,7 +19,7 @@ for program in "$bin/encoder" "$bin/collector"; do
 done
 command -v mosquitto >/dev/null || fail "mosquitto is missing: run \`make run\`, which installs it"
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/backrow.XXXXXX")
+work=$(mktemp -d -t backrow.XXXX)
 declare -A pid=()
 started=()
 

@@ -12,6 +12,7 @@
 //! * [`metadata`]: `onMetaData`, with the collector's wall clock.
 //! * [`segmenter`]: cuts tags into segments that each play alone.
 //! * [`timeline`], [`interleave`]: timestamps made whole, two tracks made one.
+//! * [`Headers`]: what a stream says once, for those who join it later.
 //! * [`avc`], [`aac`]: codec configurations.
 
 pub mod aac;
@@ -19,6 +20,7 @@ mod amf0;
 pub mod avc;
 mod bits;
 mod error;
+mod headers;
 pub mod interleave;
 pub mod metadata;
 mod parser;
@@ -27,6 +29,7 @@ mod tag;
 pub mod timeline;
 
 pub use error::Error;
+pub use headers::{Headers, Seen};
 pub use parser::{Limits, Parser};
 pub use tag::{AacPacket, AudioHeader, AvcPacket, MAX_BODY, Tag, TagKind, VideoHeader};
 

@@ -12,7 +12,7 @@
 //! A run keeps its own spacing of audio and video: one offset is fixed at its first keyframe, so
 //! that the run begins now, and after everything that was sent before.
 
-use flv::{Tag, TagKind};
+use flv::{Headers, Seen, Tag};
 
 /// How long capture must have been silent before the slate takes its place, in milliseconds.
 pub const SILENT_MS: u64 = 1_000;
@@ -39,24 +39,9 @@ pub struct Splice {
 /// One run of a worker, from its start to its end.
 #[derive(Debug, Default)]
 struct Run {
-    metadata: Option<Tag>,
-    video_header: Option<Tag>,
-    audio_header: Option<Tag>,
+    headers: Headers,
     /// Added to the run's own time; set at its first keyframe.
     offset_ms: Option<i64>,
-}
-
-impl Run {
-    fn remember(&mut self, tag: &Tag) -> bool {
-        let slot = match tag.kind {
-            TagKind::Script => &mut self.metadata,
-            TagKind::Video if tag.is_sequence_header() => &mut self.video_header,
-            TagKind::Audio if tag.is_sequence_header() => &mut self.audio_header,
-            _ => return false,
-        };
-        *slot = Some(tag.clone());
-        true
-    }
 }
 
 impl Splice {
@@ -67,7 +52,7 @@ impl Splice {
 
     /// What of `tag`, which came `now_ms` after the session's start, goes into the stream.
     pub fn push(&mut self, origin: Origin, tag: &Tag, now_ms: u64) -> Vec<Tag> {
-        if self.run(origin).remember(tag) {
+        if self.run(origin).headers.keep(tag) != Seen::Media {
             let running = self.active == Some(origin) && self.run(origin).offset_ms.is_some();
             return if running { vec![self.place(origin, tag)] } else { Vec::new() };
         }
@@ -86,11 +71,7 @@ impl Splice {
         }
         let mut out = Vec::new();
         if begins {
-            let run = self.run(origin);
-            let headers =
-                [run.metadata.clone(), run.video_header.clone(), run.audio_header.clone()];
-            for mut header in headers.into_iter().flatten() {
-                header.timestamp = tag.timestamp;
+            for header in self.run(origin).headers.clone().at(tag.timestamp) {
                 out.push(self.place(origin, &header));
             }
         }

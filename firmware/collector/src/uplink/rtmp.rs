@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flv::{Tag, TagKind};
+use flv::{Headers, Tag, TagKind};
 use protocol::mood::Mood;
 use protocol::payload::EventKind;
 use rtmp::{Destination, Publish};
@@ -139,7 +139,9 @@ impl Publisher {
                     () = cancel.cancelled() => return,
                     () = &mut again => break,
                     tag = tags.recv() => match tag {
-                        Some(tag) => headers.remember(&tag),
+                        Some(tag) => {
+                            headers.keep(&tag);
+                        }
                         None => return,
                     },
                 }
@@ -208,7 +210,7 @@ impl Publisher {
                         let _ = stream.shutdown().await;
                         return Ok(());
                     };
-                    headers.remember(&tag);
+                    headers.keep(&tag);
                     if !publish.publishing() {
                         continue;
                     }
@@ -241,30 +243,6 @@ pub fn report_dropped(board: &Board, dropped: u64) {
         COMPONENT,
         format!("{dropped} tags are lost: the RTMP server takes less than the room makes"),
     );
-}
-
-/// The newest headers of the stream, to begin a connection with.
-#[derive(Debug, Default)]
-struct Headers {
-    metadata: Option<Tag>,
-    video: Option<Tag>,
-    audio: Option<Tag>,
-}
-
-impl Headers {
-    fn remember(&mut self, tag: &Tag) {
-        match tag.kind {
-            TagKind::Script => self.metadata = Some(tag.clone()),
-            TagKind::Video if tag.is_sequence_header() => self.video = Some(tag.clone()),
-            TagKind::Audio if tag.is_sequence_header() => self.audio = Some(tag.clone()),
-            _ => {}
-        }
-    }
-
-    fn at(&self, timestamp: u32) -> impl Iterator<Item = Tag> {
-        let headers = [self.metadata.clone(), self.video.clone(), self.audio.clone()];
-        headers.into_iter().flatten().map(move |tag| Tag { timestamp, ..tag })
-    }
 }
 
 fn connector(ca: Option<&[u8]>) -> Result<TlsConnector, TlsError> {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flv::{Tag, TagKind};
+use flv::{Headers, Tag};
 use protocol::names::SessionId;
 use rtmp::{Event, Ingest, Limits, PublishRequest, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -119,38 +119,12 @@ struct Publishing {
     headers: Headers,
 }
 
-/// What a stream is told once, and a room that has let go of it must be told again.
-#[derive(Debug, Default)]
-struct Headers {
-    metadata: Option<Tag>,
-    video: Option<Tag>,
-    audio: Option<Tag>,
-}
-
-impl Headers {
-    fn note(&mut self, tag: &Tag) {
-        let slot = match tag.kind {
-            TagKind::Script => &mut self.metadata,
-            TagKind::Video if tag.is_sequence_header() => &mut self.video,
-            TagKind::Audio if tag.is_sequence_header() => &mut self.audio,
-            TagKind::Video | TagKind::Audio => return,
-        };
-        *slot = Some(tag.clone());
-    }
-
-    /// All of them, as of the time `timestamp`.
-    fn at(&self, timestamp: u32) -> impl Iterator<Item = Tag> {
-        let all = [&self.metadata, &self.video, &self.audio].into_iter().flatten();
-        all.map(move |tag| Tag { timestamp, ..tag.clone() })
-    }
-}
-
 impl Publishing {
     /// Puts a tag on air. After a long silence the room has to be asked for again, and may be
     /// somebody else's by then.
     async fn air(&mut self, tag: Tag) -> Result<(), Ended> {
         let (desk, session) = (&self.room.desk, self.session);
-        self.headers.note(&tag);
+        self.headers.keep(&tag);
         if desk.direct(session, tag.clone()).await {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use flv::aac::{AudioSpecificConfig, adts_header};
 use flv::interleave::Interleaver;
 use flv::metadata::Metadata;
 use flv::timeline::{Rebase, Steps};
-use flv::{Tag, TagKind, file_header};
+use flv::{Headers, Seen, Tag, TagKind, file_header};
 
 use super::mounts::{self, Header};
 use crate::fanout::{Frame, Mount};
@@ -140,7 +140,7 @@ impl Pipeline {
     /// The size of the source's picture.
     #[must_use]
     pub fn size(&self) -> Option<(u32, u32)> {
-        let config = self.high.video_header.as_ref()?.payload();
+        let config = self.high.headers.video.as_ref()?.payload();
         flv::avc::AvcConfig::parse(&config).ok().map(|avc| (avc.width, avc.height))
     }
 
@@ -195,49 +195,37 @@ impl Pipeline {
     }
 }
 
-/// An FLV stream on a mount: its header is what a new client needs before the first frame.
+/// An FLV stream on a mount: its headers are what a new client needs before the first frame.
 #[derive(Debug, Default)]
 struct FlvStream {
-    metadata: Option<Tag>,
-    video_header: Option<Tag>,
-    audio_header: Option<Tag>,
+    headers: Headers,
 }
 
 impl FlvStream {
     fn push(&mut self, mount: &Mount, tag: &Tag) {
-        let slot = match tag.kind {
-            TagKind::Script => &mut self.metadata,
-            TagKind::Video if tag.is_sequence_header() => &mut self.video_header,
-            TagKind::Audio if tag.is_sequence_header() => &mut self.audio_header,
-            // Without a picture, a client may start at any sound.
-            _ => {
-                let sync = tag.is_keyframe() || self.video_header.is_none();
+        match self.headers.keep(tag) {
+            Seen::Media => {
+                let sync = self.headers.start_at(tag);
                 mount.push(Frame { data: tag.to_bytes(), sync });
-                return;
             }
-        };
-        // Every segment brings its headers along; only a change is news.
-        if slot.as_ref().is_some_and(|old| old.data == tag.data) {
-            return;
-        }
-        let first = slot.replace(tag.clone()).is_none();
-        // Metadata tells each segment's time, which a viewer that is already there does not need.
-        if tag.kind == TagKind::Script || first {
-            mount.set_header(self.header());
-        } else {
-            mount.change_header(self.header(), tag.to_bytes());
+            // Every segment brings its headers along; only a change is news.
+            Seen::Again => {}
+            // Metadata tells each segment's time, which a viewer that is already there does not
+            // need.
+            Seen::Changed if tag.kind != TagKind::Script => {
+                mount.change_header(self.header(), tag.to_bytes());
+            }
+            Seen::First | Seen::Changed => mount.set_header(self.header()),
         }
     }
 
     fn header(&self) -> Bytes {
+        let Headers { audio, video, .. } = &self.headers;
         let mut header = BytesMut::new();
-        header.extend_from_slice(&file_header(
-            self.audio_header.is_some(),
-            self.video_header.is_some(),
-        ));
-        for tag in [&self.metadata, &self.video_header, &self.audio_header].into_iter().flatten() {
-            // At time 0: players take later metadata for a stream of its own.
-            Tag { timestamp: 0, ..tag.clone() }.encode(&mut header);
+        header.extend_from_slice(&file_header(audio.is_some(), video.is_some()));
+        // At time 0: players take later metadata for a stream of its own.
+        for tag in self.headers.at(0) {
+            tag.encode(&mut header);
         }
         header.freeze()
     }

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 
-use flv::{AacPacket, Tag, TagKind};
+use flv::{Headers, Seen, Tag, TagKind};
 
 /// How much may wait.
 #[derive(Debug, Clone, Copy)]
@@ -25,41 +25,6 @@ pub(crate) struct Bounds {
 /// Without a picture for this long, the stream is taken for one of sound alone, ms.
 const SOUND_ALONE: u64 = 10_000;
 
-/// What a decoder must know first.
-#[derive(Debug, Default, Clone)]
-struct Configs {
-    metadata: Option<Tag>,
-    video: Option<Tag>,
-    audio: Option<Tag>,
-}
-
-impl Configs {
-    /// Keeps a tag that configures; says whether it was one.
-    fn keep(&mut self, tag: &Tag) -> bool {
-        let place = match tag.kind {
-            TagKind::Script => &mut self.metadata,
-            TagKind::Video if tag.is_sequence_header() => &mut self.video,
-            TagKind::Audio
-                if tag.audio().is_some_and(|a| a.packet == AacPacket::SequenceHeader) =>
-            {
-                &mut self.audio
-            }
-            _ => return false,
-        };
-        *place = Some(tag.clone());
-        true
-    }
-
-    fn all(&self) -> impl Iterator<Item = Tag> {
-        [&self.metadata, &self.video, &self.audio].into_iter().flatten().cloned()
-    }
-
-    /// Whether decoding can start at this tag.
-    fn starts_at(&self, tag: &Tag) -> bool {
-        tag.is_keyframe() || (self.video.is_none() && tag.kind == TagKind::Audio)
-    }
-}
-
 /// The queue.
 #[derive(Debug)]
 pub(crate) struct Backlog {
@@ -67,9 +32,9 @@ pub(crate) struct Backlog {
     queue: VecDeque<(u64, Tag)>,
     bytes: usize,
     /// As of the newest tag pushed.
-    newest: Configs,
+    newest: Headers,
     /// As of the last tag popped.
-    oldest: Configs,
+    oldest: Headers,
     picture_ms: u64,
     skipping: bool,
     fresh: bool,
@@ -83,8 +48,8 @@ impl Backlog {
             bounds,
             queue: VecDeque::new(),
             bytes: 0,
-            newest: Configs::default(),
-            oldest: Configs::default(),
+            newest: Headers::default(),
+            oldest: Headers::default(),
             picture_ms: 0,
             skipping: false,
             fresh: true,
@@ -110,7 +75,7 @@ impl Backlog {
 
     /// Takes a tag of the room.
     pub(crate) fn push(&mut self, ts_ms: u64, tag: &Tag) {
-        let config = self.newest.keep(tag);
+        let config = self.newest.keep(tag) != Seen::Media;
         if tag.kind == TagKind::Video {
             self.picture_ms = ts_ms;
         } else if ts_ms.saturating_sub(self.picture_ms) > SOUND_ALONE {
@@ -120,7 +85,7 @@ impl Backlog {
             if config {
                 return;
             }
-            if !self.newest.starts_at(tag) || !self.fits(ts_ms, tag, 2) {
+            if !self.newest.start_at(tag) || !self.fits(ts_ms, tag, 2) {
                 self.dropped += 1;
                 return;
             }
@@ -145,7 +110,7 @@ impl Backlog {
     pub(crate) fn pop(&mut self) -> Vec<(u64, Tag)> {
         while let Some((ts_ms, tag)) = self.queue.pop_front() {
             self.bytes = self.bytes.saturating_sub(tag.encoded_len());
-            let config = self.oldest.keep(&tag);
+            let config = self.oldest.keep(&tag) != Seen::Media;
             if self.newest.video.is_none() {
                 self.oldest.video = None;
             }
@@ -155,7 +120,7 @@ impl Backlog {
             if config {
                 continue;
             }
-            if self.oldest.starts_at(&tag) {
+            if self.oldest.start_at(&tag) {
                 self.fresh = false;
                 let configs = self.oldest.all().map(|config| (ts_ms, config));
                 return configs.chain([(ts_ms, tag)]).collect();
