@@ -1,0 +1,1 @@
+//! Orders over MQTT: update, reset, diagnostics, restart.

@@ -1,0 +1,1 @@
+//! The box's own page, for the volunteer in the room.

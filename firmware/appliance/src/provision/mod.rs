@@ -1,0 +1,10 @@
+//! Sets the box up from what a person wrote on its CONFIG partition.
+use std::process::ExitCode;
+
+use crate::paths::Paths;
+
+/// Reads CONFIG, answers on it, and writes what this boot runs with.
+#[must_use]
+pub fn main(_paths: &Paths) -> ExitCode {
+    ExitCode::FAILURE
+}

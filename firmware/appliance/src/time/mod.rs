@@ -1,0 +1,1 @@
+//! The time on a box without a clock.
