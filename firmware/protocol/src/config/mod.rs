@@ -13,17 +13,25 @@
 //! every problem in a [`diagnose`] report; [`values`] says what a kind of value must look like.
 //! So every problem of a file is told at once, each with its line, and the same way everywhere.
 
+pub mod address;
 pub mod diagnose;
 pub mod encoder;
 pub mod mqtt;
+pub mod network;
+pub mod on_box;
+pub mod secret;
 mod section;
 pub mod site;
+pub mod ssh;
 pub mod units;
 mod values;
 
 pub use diagnose::{ConfigError, Problem};
 pub use encoder::Encoder;
 pub use mqtt::Mqtt;
+pub use network::Network;
+pub use on_box::OnBox;
+pub use secret::Secret;
 pub use site::Site;
 pub use units::{BitRate, ByteSize, Span};
 pub use url::Url;

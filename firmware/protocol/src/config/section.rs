@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     diagnose::{ConfigError, Report},
-    values::{Value, name_of},
+    values::{Expected, Value, Wrong, name_of},
 };
 
 /// One table while it is being read. Every key is asked for by name; [`Section::close`] then
@@ -69,6 +69,30 @@ impl<'r, 't, 'd> Section<'r, 't, 'd> {
         }
     }
 
+    /// The values of a list, none if the key is not there. Each wrong one is reported at its place.
+    pub(super) fn list<V: Value>(&self, key: &'static str) -> Vec<V> {
+        let Expected { what, example } = V::expected();
+        let expected = Expected::new(format!("a list, each {what}"), format!("[{example}]"));
+        let mut values = Vec::new();
+        let wrong = |wrong: &Wrong, value: &DeValue<'_>, offset| {
+            let message = wrong.sentence(key, &self.place, value, &expected);
+            self.report.borrow_mut().problem(offset, message);
+        };
+        match self.get(key) {
+            None => {}
+            Some((DeValue::Array(array), _)) => {
+                for item in array.iter() {
+                    match V::read(item.get_ref()) {
+                        Ok(value) => values.push(value),
+                        Err(why) => wrong(&why, item.get_ref(), item.span().start),
+                    }
+                }
+            }
+            Some((other, offset)) => wrong(&Wrong::Type, other, offset),
+        }
+        values
+    }
+
     /// A value, or its default.
     pub(super) fn or<V: Value>(&self, key: &'static str, default: V) -> V {
         self.optional(key).unwrap_or(default)
@@ -95,6 +119,11 @@ impl<'r, 't, 'd> Section<'r, 't, 'd> {
         self.report.borrow_mut().problem(self.offset, message);
     }
 
+    /// Whether there is such a table at all.
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Whether the key is there, right or wrong.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
@@ -115,12 +144,18 @@ impl<'r, 't, 'd> Section<'r, 't, 'd> {
 
     /// A table that may be left out: its section is then empty.
     pub(super) fn section(&self, key: &'static str) -> Section<'r, 't, 'd> {
-        let place = format!("in [{key}]");
+        // A table in a table has both their names.
+        let parent = self.place.strip_prefix("in [").and_then(|place| place.strip_suffix(']'));
+        let name = match parent {
+            Some(parent) if !parent.starts_with('[') => format!("{parent}.{key}"),
+            _ => key.to_owned(),
+        };
+        let place = format!("in [{name}]");
         match self.get(key) {
             Some((DeValue::Table(table), offset)) => self.child(Some(table), offset, place),
             Some((other, offset)) => {
                 let message = format!(
-                    "`{key}` {} is {}; it must be a table: write [{key}] on a line of its own and \
+                    "`{key}` {} is {}; it must be a table: write [{name}] on a line of its own and \
                      its keys below",
                     self.place,
                     name_of(other)

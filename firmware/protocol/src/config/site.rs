@@ -13,6 +13,7 @@ use url::Url;
 use super::{
     ConfigError,
     mqtt::{self, Mqtt},
+    on_box::{self, OnBox},
     section::{Section, read_document},
     units::{BitRate, ByteSize},
     values::{Address, Choice, Int, Schemes, Text},
@@ -41,6 +42,8 @@ pub struct Site {
     pub uplink: Uplink,
     /// Telling; `None`: not at all.
     pub mqtt: Option<Mqtt>,
+    /// For the box around the collector.
+    pub on_box: OnBox,
 }
 
 /// Where the stream goes.
@@ -270,6 +273,7 @@ pub fn load(text: &str, file: &Path) -> Result<Site, ConfigError> {
         }
         uplink.close();
         let mqtt = mqtt::read(root, base);
+        let on_box = on_box::read(root, base);
         Some(Site {
             room: room?,
             device,
@@ -279,6 +283,7 @@ pub fn load(text: &str, file: &Path) -> Result<Site, ConfigError> {
             audio,
             uplink: Uplink { memory },
             mqtt,
+            on_box,
         })
     })
 }

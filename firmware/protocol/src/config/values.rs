@@ -221,6 +221,18 @@ impl Value for ByteSize {
     }
 }
 
+impl Value for bool {
+    fn expected() -> Expected {
+        Expected::new("true or false", "true")
+    }
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        match value {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => Err(Wrong::Type),
+        }
+    }
+}
+
 /// A whole number within bounds.
 pub(super) struct Int<const MIN: u32, const MAX: u32>(pub(super) u32);
 
