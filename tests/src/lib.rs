@@ -15,6 +15,7 @@ pub mod count;
 pub mod encoder;
 pub mod footage;
 pub mod hls;
+pub mod machine;
 pub mod measure;
 pub mod mqtt;
 pub mod nginx;

@@ -1,0 +1,131 @@
+//! What a machine is made of: image, disk, clock, devices, and what goes wrong with them.
+
+use std::path::{Path, PathBuf};
+
+/// The kind of processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processor {
+    /// A PC.
+    X86,
+    /// 64-bit ARM, on QEMU's `virt` board.
+    Arm,
+}
+
+/// Something between the machine and its disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It can be read, but whatever writes gets EIO, as from a worn-out flash card.
+    FailingWrites,
+    /// No more bytes a second than this.
+    Slow(u64),
+    /// Every write is kept in this log.
+    Logged(PathBuf),
+}
+
+/// A machine, before it is started.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    pub(super) processor: Processor,
+    pub(super) image: PathBuf,
+    pub(super) clock: Option<String>,
+    pub(super) fault: Option<Fault>,
+    pub(super) watchdog: bool,
+    pub(super) grabber: bool,
+    pub(super) cable: bool,
+    pub(super) address: String,
+    pub(super) config: Vec<(String, Vec<u8>)>,
+}
+
+impl Setup {
+    /// The image under test: `IMAGE`, or else the bench image.
+    pub fn new() -> Self {
+        let image = std::env::var_os("IMAGE").map(PathBuf::from);
+        Self {
+            processor: Processor::X86,
+            image: image.unwrap_or_else(|| bench("x86_64")),
+            clock: None,
+            fault: None,
+            watchdog: false,
+            grabber: false,
+            cable: true,
+            address: "10.0.2.15".into(),
+            config: Vec::new(),
+        }
+    }
+
+    /// The bench image for ARM.
+    #[must_use]
+    pub fn arm() -> Self {
+        Self { processor: Processor::Arm, image: bench("aarch64"), ..Self::new() }
+    }
+
+    /// With a file on the CONFIG partition.
+    #[must_use]
+    pub fn with_file(mut self, name: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.config.push((name.into(), content.into()));
+        self
+    }
+
+    /// With this as `site.toml`.
+    #[must_use]
+    pub fn with_site(self, text: impl Into<Vec<u8>>) -> Self {
+        self.with_file("site.toml", text)
+    }
+
+    /// With a clock that shows this when it is switched on, such as `1970-01-01T00:00:00`.
+    #[must_use]
+    pub fn with_clock(mut self, at: &str) -> Self {
+        self.clock = Some(at.into());
+        self
+    }
+
+    /// With something wrong with its disk.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Fault) -> Self {
+        self.fault = Some(fault);
+        self
+    }
+
+    /// With a watchdog chip that resets it.
+    #[must_use]
+    pub fn with_watchdog(mut self) -> Self {
+        self.watchdog = true;
+        self
+    }
+
+    /// With a USB port for a grabber.
+    #[must_use]
+    pub fn with_grabber(mut self) -> Self {
+        self.grabber = true;
+        self
+    }
+
+    /// With its network cable pulled.
+    #[must_use]
+    pub fn without_cable(mut self) -> Self {
+        self.cable = false;
+        self
+    }
+
+    /// Connections from the test go to this address, rather than to the one that DHCP gives.
+    #[must_use]
+    pub fn at_address(mut self, address: &str) -> Self {
+        self.address = address.into();
+        self
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where `make bench-image` puts its image and what belongs to it.
+pub fn bench_directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench")
+}
+
+fn bench(processor: &str) -> PathBuf {
+    bench_directory().join(format!("backrow-bench_{processor}.img"))
+}
