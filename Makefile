@@ -1,7 +1,7 @@
 # Backrow: `make run` streams a room on this machine, `make test` proves the whole.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench web build setup setup-test footage check fuzz clean
+.PHONY: help run test bench web build setup setup-test footage check fuzz clean dist image
 
 FUZZ_SECONDS ?= 60
 # cargo-fuzz needs the compiler's unstable flags: a nightly if there is one, else they are unlocked.
@@ -12,6 +12,8 @@ help:
 	@echo 'make run     stream one room on this machine (SOURCE=talk.mp4 plays a file)'
 	@echo 'make test    install what is needed, build, and run every test'
 	@echo 'make bench   measure against ffmpeg doing the same work'
+	@echo 'make image   the box, for BOARD=pc_x86_64, rpi4, rpi5, qemu_x86_64 or qemu_aarch64 (docs/box.md)'
+	@echo 'make dist    our sources with every crate, in target/dist'
 
 run: build
 	@./run.sh
@@ -62,7 +64,7 @@ check: setup-test web
 # Everything that parses bytes from outside; the corpus in fuzz/corpus is kept.
 fuzz: setup-test
 	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-	set -e; for target in flv rtmp; do \
+	set -e; for target in command flv rtmp; do \
 		work=$$(mktemp -d); \
 		$(FUZZ) run $$target $$work fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1; \
@@ -71,6 +73,14 @@ fuzz: setup-test
 
 bench: build footage
 	cargo run --release --locked -p backrow-tests --bin bench
+
+# Our sources and all their crates in one archive, the same bytes for the same commit.
+dist: web
+	./buildroot/source-archive.sh
+
+# The box's image; takes an hour or two the first time.
+image: dist
+	./buildroot/image.sh '$(BOARD)'
 
 clean:
 	cargo clean
