@@ -58,6 +58,9 @@ pub struct CaptureArgs {
     /// How often a file is played: for ever, or once and then end
     #[arg(long, default_value = "loop", hide = true)]
     pub repeat: Repeat,
+    /// Levels five times a second and a preview every two, for the box's own page
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set, hide = true)]
+    pub watched: bool,
 }
 
 /// Threads x264 gets unless told otherwise: zero-latency slices cost a little CPU and quality each.
@@ -81,6 +84,7 @@ impl CaptureArgs {
             threads: DEFAULT_THREADS,
             pace: Pace::RealTime,
             repeat: Repeat::Loop,
+            watched: false,
         }
     }
 
@@ -130,6 +134,7 @@ impl CaptureArgs {
             ("--threads", self.threads.to_string()),
             ("--pace", self.pace.to_string()),
             ("--repeat", self.repeat.to_string()),
+            ("--watched", self.watched.to_string()),
         ];
         let mut words = vec![OsString::from("capture")];
         // One word per option, so that a text beginning with a dash is still a value.
@@ -341,6 +346,7 @@ mod tests {
         args.channels = Channels::Swap;
         args.audio_device = AudioDevice::Alsa("hw:CARD=Capture".into());
         args.room = "-demo".into();
+        args.watched = true;
         args.text = "no picture: is the camera on?".into();
         let read = Line::try_parse_from(args.to_command_line()).map(|line| line.capture);
         assert_eq!(read.ok(), Some(args));

@@ -106,19 +106,48 @@ impl Picture {
 /// Level and silence of sound of two channels.
 #[derive(Debug)]
 pub struct Sound {
+    /// Since the levels were last taken.
+    long: Window,
+    /// Since the meter last moved; not yet in `long`.
+    short: Window,
+    /// The sound is silent.
+    pub silent: Hysteresis,
+}
+
+/// What was heard for a while.
+#[derive(Debug, Default)]
+struct Window {
     peak: [u16; 2],
     squares: [f64; 2],
     frames: u64,
-    /// The sound is silent.
-    pub silent: Hysteresis,
+}
+
+impl Window {
+    fn add(&mut self, other: &Self) {
+        for (ours, theirs) in self.peak.iter_mut().zip(other.peak) {
+            *ours = (*ours).max(theirs);
+        }
+        for (ours, theirs) in self.squares.iter_mut().zip(other.squares) {
+            *ours += theirs;
+        }
+        self.frames += other.frames;
+    }
+
+    fn levels(&self) -> Vec<Level> {
+        let frames = self.frames.max(1) as f64;
+        let levels = self.peak.iter().zip(&self.squares).map(|(peak, squares)| Level {
+            peak_db: decibel(f64::from(*peak) / FULL_SCALE),
+            rms_db: decibel((squares / frames).sqrt() / FULL_SCALE),
+        });
+        levels.collect()
+    }
 }
 
 impl Default for Sound {
     fn default() -> Self {
         Self {
-            peak: [0; 2],
-            squares: [0.0; 2],
-            frames: 0,
+            long: Window::default(),
+            short: Window::default(),
             silent: Hysteresis::new(Duration::from_secs(5), Duration::from_millis(200)),
         }
     }
@@ -128,11 +157,12 @@ impl Sound {
     /// Takes interleaved samples of left and right at `now`; true when `silent` has changed.
     pub fn see(&mut self, samples: impl Iterator<Item = [i16; 2]>, now: Duration) -> bool {
         let mut loudest = 0;
+        let heard = &mut self.short;
         for frame in samples {
-            self.frames += 1;
+            heard.frames += 1;
             for (channel, value) in frame.into_iter().enumerate() {
                 if let (Some(peak), Some(squares)) =
-                    (self.peak.get_mut(channel), self.squares.get_mut(channel))
+                    (heard.peak.get_mut(channel), heard.squares.get_mut(channel))
                 {
                     *peak = (*peak).max(value.unsigned_abs());
                     *squares += f64::from(value) * f64::from(value);
@@ -145,15 +175,16 @@ impl Sound {
 
     /// Levels since the last call.
     pub fn take_levels(&mut self) -> Vec<Level> {
-        let frames = self.frames.max(1) as f64;
-        let levels = self.peak.iter().zip(&self.squares).map(|(peak, squares)| Level {
-            peak_db: decibel(f64::from(*peak) / FULL_SCALE),
-            rms_db: decibel((squares / frames).sqrt() / FULL_SCALE),
-        });
-        let levels = levels.collect();
-        self.peak = [0; 2];
-        self.squares = [0.0; 2];
-        self.frames = 0;
+        self.long.add(&std::mem::take(&mut self.short));
+        std::mem::take(&mut self.long).levels()
+    }
+
+    /// Levels since the last call of this or of [`take_levels`](Self::take_levels), which will have
+    /// them too.
+    pub fn take_meter(&mut self) -> Vec<Level> {
+        let heard = std::mem::take(&mut self.short);
+        let levels = heard.levels();
+        self.long.add(&heard);
         levels
     }
 }
@@ -232,6 +263,21 @@ mod tests {
         assert!((levels[0].rms_db + 9.0).abs() < 0.2, "{levels:?}");
         assert_eq!(levels[1], Level { peak_db: -100.0, rms_db: -100.0 });
         assert!(!sound.silent.on());
+    }
+
+    #[test]
+    fn the_meter_takes_nothing_from_the_second() {
+        let mut sound = Sound::default();
+        sound.see(std::iter::repeat_n([16384, 0], 480), ms(0));
+        assert!((sound.take_meter()[0].peak_db + 6.0).abs() < 0.1);
+        sound.see(std::iter::repeat_n([0, 3277], 480), ms(10));
+        let meter = sound.take_meter();
+        assert_eq!(meter[0].peak_db, -100.0);
+        assert!((meter[1].peak_db + 20.0).abs() < 0.1, "{meter:?}");
+        let second = sound.take_levels();
+        assert!((second[0].peak_db + 6.0).abs() < 0.1, "{second:?}");
+        assert!((second[0].rms_db + 9.0).abs() < 0.1, "{second:?}");
+        assert_eq!(sound.take_levels()[0].peak_db, -100.0);
     }
 
     #[test]

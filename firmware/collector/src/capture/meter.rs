@@ -17,7 +17,7 @@ use super::channels;
 use super::elements::pad;
 use super::error::CaptureError;
 use super::health::{Picture, Sound};
-use super::report::{Condition, Health};
+use super::report::{Condition, Health, Level};
 
 /// How often the picture is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -209,6 +209,11 @@ impl Meter {
             gst::PadProbeReturn::Ok
         });
         Ok(())
+    }
+
+    /// How loud it has been since this was last asked.
+    pub(super) fn levels(&self) -> Vec<Level> {
+        lock(&self.ears).sound.take_meter()
     }
 
     /// The state of things now. `waiting` frames are in the first queue and not lost; None when the

@@ -13,8 +13,10 @@ use super::elements::{fault, pad};
 use super::error::CaptureError;
 use super::report::{Line, Reporter, jpeg_text};
 
-/// Time of the stream between previews.
+/// Time of the stream between previews: for those far away, and for those who look at the box's own
+/// page while they set up a camera.
 const EVERY: gst::ClockTime = gst::ClockTime::from_seconds(10);
+const EVERY_WATCHED: gst::ClockTime = gst::ClockTime::from_seconds(2);
 /// The first comes this long after the first picture, which is often black.
 const FIRST: gst::ClockTime = gst::ClockTime::from_seconds(1);
 /// Bytes at most.
@@ -24,8 +26,13 @@ const WIDTHS: [i32; 3] = [320, 224, 160];
 /// Coding that takes longer than this is given up.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
-/// Makes previews of the pictures that leave this element.
-pub(super) fn watch(shape: &gst::Element, reporter: &Reporter) -> Result<(), CaptureError> {
+/// Makes previews of the pictures that leave this element, more often when they are `watched`.
+pub(super) fn watch(
+    shape: &gst::Element,
+    watched: bool,
+    reporter: &Reporter,
+) -> Result<(), CaptureError> {
+    let every = if watched { EVERY_WATCHED } else { EVERY };
     // One picture at most waits: if coding is slow, previews are rarer.
     let (sender, pictures) = sync_channel::<gst::Sample>(1);
     let reporter = reporter.clone();
@@ -37,7 +44,11 @@ pub(super) fn watch(shape: &gst::Element, reporter: &Reporter) -> Result<(), Cap
     pad(shape, "src")?.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         if let Some(gst::PadProbeData::Buffer(buffer)) = &info.data
             && let Some(now) = buffer.pts()
-            && is_due(&mut due.lock().unwrap_or_else(std::sync::PoisonError::into_inner), now)
+            && is_due(
+                &mut due.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+                now,
+                every,
+            )
             && let Some(caps) = pad.current_caps()
         {
             let _ = sender.try_send(gst::Sample::builder().buffer(buffer).caps(&caps).build());
@@ -47,11 +58,11 @@ pub(super) fn watch(shape: &gst::Element, reporter: &Reporter) -> Result<(), Cap
     Ok(())
 }
 
-fn is_due(due: &mut Option<gst::ClockTime>, now: gst::ClockTime) -> bool {
+fn is_due(due: &mut Option<gst::ClockTime>, now: gst::ClockTime, every: gst::ClockTime) -> bool {
     let at = *due.get_or_insert(now + FIRST);
     let is_due = now >= at;
     if is_due {
-        *due = Some(now + EVERY);
+        *due = Some(now + every);
     }
     is_due
 }

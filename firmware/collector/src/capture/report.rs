@@ -27,7 +27,12 @@ pub enum Line {
     },
     /// Each second.
     Health(Health),
-    /// A small picture of what is sent, every ten seconds.
+    /// Five times a second, if that was asked for: how loud it is right now.
+    Levels {
+        /// Each channel sent (left, right), since the line before.
+        audio: Vec<Level>,
+    },
+    /// A small picture of what is sent, every ten seconds; every two if that was asked for.
     Preview {
         /// A JPEG of at most 20 kB, in hexadecimal; see [`jpeg_bytes`].
         jpeg: String,

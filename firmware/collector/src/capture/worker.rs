@@ -29,6 +29,8 @@ use super::tail;
 
 /// How often health is reported.
 const TICK: Duration = Duration::from_secs(1);
+/// How often the meter moves, for those who watch it.
+const METER_TICK: Duration = Duration::from_millis(200);
 /// A pipeline that does not stop within this is left to the end of the process.
 const STOP: Duration = Duration::from_secs(2);
 
@@ -147,6 +149,7 @@ impl Worker {
         received: &Receiver<Incident>,
     ) -> Result<End, CaptureError> {
         let mut tick = self.clock.monotonic() + TICK;
+        let mut meter_tick = self.args.watched.then(|| self.clock.monotonic() + METER_TICK);
         let mut seen = (self.meter.frames_in(), self.clock.monotonic());
         let mut ending = None;
         loop {
@@ -157,7 +160,12 @@ impl Worker {
                 // After a stop of the whole machine, ticks are not made up.
                 tick = (tick + TICK).max(now);
             }
-            match received.recv_timeout(tick.saturating_sub(now)) {
+            if let Some(due) = meter_tick.filter(|due| now >= *due) {
+                self.reporter.line(&Line::Levels { audio: self.meter.levels() });
+                meter_tick = Some((due + METER_TICK).max(now));
+            }
+            let next = meter_tick.map_or(tick, |due| due.min(tick));
+            match received.recv_timeout(next.saturating_sub(now)) {
                 Ok(Incident::Failed(error)) => return Err(error),
                 Ok(Incident::UnfitH264(reason)) => return Ok(End::UnfitH264(reason)),
                 Ok(Incident::Ending(error)) => ending = Some(error),
@@ -246,7 +254,7 @@ impl Pipeline {
         if monitor.is_none() {
             let shape = named(&video.bin, "shape")?;
             meter.watch_picture(&shape)?;
-            preview::watch(&shape, reporter)?;
+            preview::watch(&shape, args.watched, reporter)?;
             tail::force_early_keyframes(&video.bin)?;
         }
         meter.watch_sound(&named(&audio.bin, "shape")?, args.channels)?;

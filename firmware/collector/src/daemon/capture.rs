@@ -9,6 +9,7 @@ use bytes::Bytes;
 use protocol::config::Site;
 use protocol::mood::Mood;
 use protocol::payload::EventKind;
+use protocol::status::Source;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use watchdog::board::Board;
@@ -46,6 +47,10 @@ pub struct Capture {
     pub health: watch::Sender<Option<Health>>,
     /// The newest preview image, JPEG.
     pub preview: watch::Sender<Option<Bytes>>,
+    /// What is captured, while it is.
+    pub source: watch::Sender<Option<Source>>,
+    /// How loud it is right now, if somebody near the box may be watching.
+    pub levels: Option<watch::Sender<Vec<f64>>>,
 }
 
 impl Capture {
@@ -121,6 +126,7 @@ impl Capture {
     }
 
     async fn worker(&self, args: CaptureArgs, stop: CancellationToken) {
+        let args = CaptureArgs { watched: self.levels.is_some(), ..args };
         let spec = self.spec(COMPONENT, &args);
         let this = self.clone();
         supervise(spec, self.board.clone(), self.clock.clone(), stop, move |io, progress| {
@@ -132,6 +138,10 @@ impl Capture {
                     .await;
                 senses.forget();
                 this.health.send_replace(None);
+                this.source.send_replace(None);
+                if let Some(levels) = &this.levels {
+                    levels.send_replace(Vec::new());
+                }
             }
         })
         .await;
@@ -148,8 +158,16 @@ impl Capture {
                     self.preview.send_replace(Some(jpeg.into()));
                 }
             }
+            Line::Levels { audio } => {
+                if let Some(levels) = &self.levels {
+                    levels.send_replace(audio.iter().map(|level| level.peak_db).collect());
+                }
+            }
+            Line::Ready { source, .. } => {
+                self.source.send_replace(Some(Source { description: source }));
+            }
             Line::Log { message } => tracing::info!("capture: {message}"),
-            Line::Ready { .. } | Line::Error { .. } => {}
+            Line::Error { .. } => {}
         }
     }
 

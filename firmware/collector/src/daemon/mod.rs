@@ -10,6 +10,7 @@
 
 pub mod capture;
 pub mod follow;
+pub mod local;
 pub mod senses;
 pub mod splice;
 pub mod stream;
@@ -35,6 +36,7 @@ use watchdog::board::Board;
 use watchdog::clock;
 
 use self::capture::Capture;
+use self::local::{Local, Made};
 use self::stream::{Output, Stream};
 use crate::uplink::queue::Queue;
 use crate::uplink::{http, rtmp};
@@ -98,6 +100,24 @@ async fn run(site: Site) -> anyhow::Result<()> {
     let (preview, preview_seen) = watch::channel(None);
     let health = watch::Sender::new(None);
     let pulse = Pulse::default();
+    let made = Made::default();
+    let source = watch::Sender::new(None);
+    let levels = watch::Sender::new(Vec::new());
+    let local = local::runtime_directory().map(|dir| Local {
+        dir,
+        site: site.clone(),
+        session,
+        board: board.clone(),
+        clock: clock.clone(),
+        queue: queue.clone(),
+        made: made.clone(),
+        health: health.subscribe(),
+        levels: levels.subscribe(),
+        source: source.subscribe(),
+        preview: preview_seen.clone(),
+    });
+    let levels = local.is_some().then_some(levels);
+    let local = local.map(|local| tokio::spawn(local.run(telling.clone())));
 
     let reporter = site.mqtt.as_ref().map(|config| {
         let birth = Birth {
@@ -124,6 +144,8 @@ async fn run(site: Site) -> anyhow::Result<()> {
         tags,
         health,
         preview,
+        source,
+        levels,
     };
     workers.spawn(capture.clone().run_slate(slate_wanted, capturing.clone()));
     workers.spawn(capture.run(capturing.clone()));
@@ -134,6 +156,7 @@ async fn run(site: Site) -> anyhow::Result<()> {
         board: board.clone(),
         clock: clock.clone(),
         pulse: pulse.clone(),
+        made,
     };
     let stream = tokio::spawn(stream.run());
     let drain = match &uplink {
@@ -167,6 +190,9 @@ async fn run(site: Site) -> anyhow::Result<()> {
     let _ = tokio::time::timeout(LAST_WORDS, uplink).await;
     telling.cancel();
     let _ = petting.await;
+    if let Some(local) = local {
+        let _ = local.await;
+    }
     if let Some(reporter) = reporter {
         let _ = tokio::time::timeout(LAST_WORDS, reporter).await;
     }

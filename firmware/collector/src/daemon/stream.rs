@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use watchdog::board::Board;
 use watchdog::clock::SharedClock;
 
+use super::local::Made;
 use super::splice::Splice;
 use super::worker::Incoming;
 use crate::uplink::http::COMPONENT as UPLINK;
@@ -57,6 +58,8 @@ pub struct Stream {
     pub clock: SharedClock,
     /// Shows the system's watchdog that the loop lives.
     pub pulse: Pulse,
+    /// Counts what goes out.
+    pub made: Made,
 }
 
 impl Stream {
@@ -100,6 +103,7 @@ impl Stream {
     }
 
     fn send(&mut self, tag: Tag) {
+        self.made.add(tag.data.len());
         match &mut self.output {
             Output::Segments(segmenter, queue) => {
                 segmenter.set_wallclock(self.clock.utc().as_millisecond());

@@ -45,7 +45,10 @@ pub async fn read(
                 return;
             }
             match serde_json::from_slice(&line) {
-                Ok(Line::Ready { .. }) => progress.ready(),
+                Ok(line @ Line::Ready { .. }) => {
+                    progress.ready();
+                    lines(line);
+                }
                 Ok(Line::Error { message, .. }) => progress.fault(message),
                 Ok(line) => lines(line),
                 // Libraries write to stderr as they like; it is worth keeping, not obeying.
