@@ -40,6 +40,12 @@ pub(super) fn element(name: &'static str) -> Result<gst::Element, CaptureError> 
         .map_err(|_| CaptureError::MissingElement { element: name.to_owned() })
 }
 
+/// The first of these elements that this machine has.
+pub(super) fn first_of(names: &[&'static str]) -> Result<&'static str, CaptureError> {
+    let found = names.iter().find(|name| gst::ElementFactory::find(name).is_some());
+    found.copied().ok_or_else(|| CaptureError::MissingElement { element: names.join(" or ") })
+}
+
 /// A named element of a bin made from a line that has it.
 pub(super) fn named(bin: &gst::Bin, name: &str) -> Result<gst::Element, CaptureError> {
     bin.by_name(name).ok_or_else(|| fault("the pipeline", format!("it has no element {name}")))

@@ -11,7 +11,7 @@ use super::offers::modes;
 use super::synthetic::silence;
 use super::{Context, Head, Picture};
 use crate::capture::args::AudioDevice;
-use crate::capture::elements::{bin, element, fault, named, pad, system_error};
+use crate::capture::elements::{bin, element, fault, first_of, named, pad, system_error};
 use crate::capture::error::CaptureError;
 use crate::capture::formats::{self, Encoding, Taken, Wanted};
 use crate::capture::tail::Timing;
@@ -93,9 +93,9 @@ fn offered(caps: &gst::Caps) -> String {
 
 fn picture(path: &Path, taken: &Taken) -> Result<gst::Bin, CaptureError> {
     let decoder = match (&taken.mode.encoding, taken.passthrough) {
-        (Encoding::Jpeg, _) => "! jpegdec",
-        (Encoding::H264, false) => "! h264parse ! avdec_h264",
-        _ => "",
+        (Encoding::H264, false) => format!("! h264parse ! {}", h264_decoder()?),
+        (Encoding::Jpeg, _) => "! jpegdec".to_owned(),
+        _ => String::new(),
     };
     let kind = match &taken.mode.encoding {
         Encoding::Raw(format) => format!("video/x-raw,format={format}"),
@@ -113,6 +113,12 @@ fn picture(path: &Path, taken: &Taken) -> Result<gst::Bin, CaptureError> {
         caps.parse().map_err(|_| fault(path.display().to_string(), "its format has no name"))?;
     named(&bin, "format")?.set_property("caps", &caps);
     Ok(bin)
+}
+
+/// What decodes a grabber's H.264: the better one, or the one of the release image, whose licence it
+/// can carry.
+fn h264_decoder() -> Result<&'static str, CaptureError> {
+    first_of(&["avdec_h264", "openh264dec"])
 }
 
 /// The sound card to record from.
