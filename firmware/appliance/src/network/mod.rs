@@ -1,1 +1,7 @@
-//! Network settings: written for systemd-networkd, and taken back when they cut the box off.
+//! Network settings: written for systemd-networkd and wpa_supplicant, and taken back when they cut
+//! the box off.
+
+pub mod apply;
+pub mod guard;
+pub mod memory;
+pub mod render;

@@ -1,4 +1,10 @@
 //! Sets the box up from what a person wrote on its CONFIG partition.
+
+mod certificates;
+mod document;
+pub mod outcome;
+mod secrets;
+
 use std::process::ExitCode;
 
 use crate::paths::Paths;
