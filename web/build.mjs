@@ -1,5 +1,6 @@
-// Builds the pages into dist/: hashed assets, gzip copies beside them, and two HTML templates
-// whose {{room}} and {{title}} the encoder fills in.
+// Builds the pages into dist/: hashed assets, gzip copies beside them, and HTML templates whose
+// {{room}} and {{title}} the encoder fills in. The box's own page is apart, in dist/box/: the box
+// carries no player, and the encoder no page of a box.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -13,6 +14,7 @@ const require = createRequire(import.meta.url);
 
 // Phones from about 2017 on. hls.js itself is served as its authors built it (ES5).
 const target = ["es2017"];
+const common = { bundle: true, minify: true, write: false, target, legalComments: "none" };
 
 if (process.argv.includes("--tests")) {
   const tests = readdirSync(join(here, "test")).filter((name) => name.endsWith(".test.ts"));
@@ -28,14 +30,13 @@ if (process.argv.includes("--tests")) {
     sourcemap: "inline",
   });
 } else {
+  rmSync(join(here, "dist"), { recursive: true, force: true });
   await pages();
+  await box();
 }
 
-async function pages() {
-  const dist = join(here, "dist");
-  rmSync(dist, { recursive: true, force: true });
+function site(dist) {
   mkdirSync(join(dist, "assets"), { recursive: true });
-
   const names = {};
   const put = (name, content) => {
     const hash = createHash("sha256").update(content).digest("hex").slice(0, 10);
@@ -46,6 +47,40 @@ async function pages() {
     names[name] = hashed;
     return hashed;
   };
+  const template = (page) => {
+    const html = readFileSync(join(here, "src", page), "utf8").replace(
+      /%([a-z]+\.[a-z]+)%/g,
+      (_, name) => {
+        if (!names[name]) throw new Error(`${page} names an asset that is not built: ${name}`);
+        return names[name];
+      },
+    );
+    writeFileSync(join(dist, page), html);
+  };
+  const sizes = () => {
+    for (const [name, hashed] of Object.entries(names)) {
+      const raw = readFileSync(join(dist, "assets", hashed)).length;
+      const gz = readFileSync(join(dist, "assets", `${hashed}.gz`)).length;
+      console.log(`${name.padEnd(12)} ${String(raw).padStart(7)} bytes, ${String(gz).padStart(6)} gzipped`);
+    }
+  };
+  return { names, put, template, sizes };
+}
+
+async function box() {
+  const { put, template, sizes } = site(join(here, "dist/box"));
+  put("icon.svg", readFileSync(join(here, "src/icon.svg")));
+  const entry = join(here, "src/box.ts");
+  const script = await build({ ...common, entryPoints: [entry], format: "iife" });
+  put("box.js", script.outputFiles[0].contents);
+  const style = await build({ ...common, entryPoints: [join(here, "src/box.css")] });
+  put("box.css", style.outputFiles[0].contents);
+  template("box.html");
+  sizes();
+}
+
+async function pages() {
+  const { names, put, template, sizes } = site(join(here, "dist"));
 
   // hls.js is its own file: a browser that plays HLS itself never asks for it.
   const hls = readFileSync(require.resolve("hls.js/dist/hls.light.min.js"), "utf8");
@@ -54,7 +89,6 @@ async function pages() {
   put("hls.js", notice + hls.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n"));
   put("icon.svg", readFileSync(join(here, "src/icon.svg")));
 
-  const common = { bundle: true, minify: true, write: false, target, legalComments: "none" };
   for (const page of ["player", "rooms"]) {
     const result = await build({
       ...common,
@@ -67,20 +101,6 @@ async function pages() {
   const style = await build({ ...common, entryPoints: [join(here, "src/style.css")] });
   put("style.css", style.outputFiles[0].contents);
 
-  for (const page of ["player.html", "rooms.html", "missing.html"]) {
-    const html = readFileSync(join(here, "src", page), "utf8").replace(
-      /%([a-z]+\.[a-z]+)%/g,
-      (_, name) => {
-        if (!names[name]) throw new Error(`${page} names an asset that is not built: ${name}`);
-        return names[name];
-      },
-    );
-    writeFileSync(join(dist, page), html);
-  }
-
-  for (const [name, hashed] of Object.entries(names)) {
-    const raw = readFileSync(join(dist, "assets", hashed)).length;
-    const gz = readFileSync(join(dist, "assets", `${hashed}.gz`)).length;
-    console.log(`${name.padEnd(12)} ${String(raw).padStart(7)} bytes, ${String(gz).padStart(6)} gzipped`);
-  }
+  ["player.html", "rooms.html", "missing.html"].forEach(template);
+  sizes();
 }
