@@ -1,7 +1,7 @@
 # Backrow: `make run` streams a room on this machine, `make test` proves the whole.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench web build setup setup-test footage check fuzz clean dist image
+.PHONY: help run test vm-test vm-test-full bench web build setup setup-test footage check fuzz clean dist image
 
 FUZZ_SECONDS ?= 60
 # cargo-fuzz needs the compiler's unstable flags: a nightly if there is one, else they are unlocked.
@@ -12,6 +12,8 @@ help:
 	@echo 'make run     stream one room on this machine (SOURCE=talk.mp4 plays a file)'
 	@echo 'make test    install what is needed, build, and run every test'
 	@echo 'make bench   measure against ffmpeg doing the same work'
+	@echo 'make vm-test       boot the box in an emulated machine (IMAGE=file: that image), in make test'
+	@echo 'make vm-test-full  the same and what is too slow for every day: about an hour'
 	@echo 'make image   the box, for BOARD=pc_x86_64, rpi4, rpi5, qemu_x86_64 or qemu_aarch64 (docs/box.md)'
 	@echo 'make dist    our sources with every crate, in target/dist'
 
@@ -45,7 +47,8 @@ target/footage/bikes.mp4:
 
 # Every step takes the whole workspace, so that nothing is built twice with other features. The
 # whole-system tests run one by one: each has the machine for itself.
-tests = $(foreach file,$(wildcard $(1)/*.rs $(1)/*/main.rs),\
+# Those of the box have their own targets below.
+tests = $(foreach file,$(filter-out %/box/main.rs %/box_full/main.rs,$(wildcard $(1)/*.rs $(1)/*/main.rs)),\
 	--test $(basename $(notdir $(patsubst %/main.rs,%.rs,$(file)))))
 
 test: setup-test footage web check
@@ -54,7 +57,23 @@ test: setup-test footage web check
 	cargo test --workspace --locked --lib --bins $(call tests,firmware/*/tests)
 	cargo test --workspace --locked --doc
 	cargo test --workspace --locked $(call tests,tests/tests) -- --test-threads=1
+	$(MAKE) --no-print-directory vm-test
 	$(MAKE) --no-print-directory fuzz
+
+# The box's whole image in an emulated machine, which tells how long everything took. IMAGE= takes
+# another image than the bench's, such as a release; BACKROW_TIMEOUT_SCALE=3 is for a busy machine.
+# Updates for it are taken from BUNDLES=folder.
+vm-test: setup-test web $(if $(IMAGE),,bench-image)
+	cargo build --workspace --locked --bins
+	$(if $(IMAGE),IMAGE='$(abspath $(IMAGE))' )cargo test --workspace --locked --test box -- \
+		--test-threads=1 --nocapture
+
+# What takes too long for every day: power cuts replayed from a log of the disk's writes, an update
+# cut off, a slow card, a boot on ARM.
+vm-test-full: vm-test
+	$(if $(IMAGE),,$(MAKE) --no-print-directory bench-image ARCHITECTURE=aarch64)
+	$(if $(IMAGE),IMAGE='$(abspath $(IMAGE))' )cargo test --workspace --locked --test box_full -- \
+		--test-threads=1 --nocapture $(if $(IMAGE),--skip arm)
 
 check: setup-test web
 	cargo fmt --all --check

@@ -21,6 +21,9 @@ test_packages=(
   mosquitto-clients umockdev libumockdev0 gir1.2-umockdev-1.0 python3 python3-gi python3-pip
   # helpers of the tests
   espeak-ng openssl procps util-linux shellcheck
+  # the box in an emulated machine, its disk and its file systems
+  qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 mtools openssh-client
+  e2fsprogs dosfstools
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }

@@ -65,6 +65,11 @@ impl TlsFront {
         format!("localhost:{}", self.address.port())
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// The authority's certificate, as a PEM file.
     pub fn authority(&self) -> &Path {
         &self.authority
@@ -77,7 +82,8 @@ impl Drop for TlsFront {
     }
 }
 
-/// Makes an authority, and a certificate for `localhost` signed by it.
+/// Makes an authority, and a certificate signed by it: for `localhost`, and for this machine as an
+/// emulated one sees it.
 async fn certificate(
     directory: &Path,
     authority: &Path,
@@ -93,8 +99,11 @@ async fn certificate(
             .collect();
         tool::run("openssl", &args).await;
     };
-    std::fs::write(file("names"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
-        .unwrap();
+    std::fs::write(
+        file("names"),
+        "subjectAltName=DNS:localhost,IP:10.0.2.2\nbasicConstraints=CA:FALSE\n",
+    )
+    .unwrap();
     openssl(
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
          -keyout @authority.key -out @authority.pem",

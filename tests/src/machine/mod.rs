@@ -24,6 +24,7 @@ pub mod qmp;
 pub mod running;
 pub mod setup;
 pub mod site;
+pub mod stage;
 pub mod usbredir;
 pub mod uvc;
 
@@ -31,8 +32,9 @@ pub use disk::Disk;
 pub use grabber::Grabber;
 pub use qmp::{Event, Qmp};
 pub use running::{HOST, Machine};
-pub use setup::{Fault, Processor, Setup, bench_directory};
+pub use setup::{Fault, Processor, Setup, bench_directory, bundle};
 pub use site::Site;
+pub use stage::{ROOM, Stage, Stopwatch};
 
 /// A deadline of so many seconds, times `BACKROW_TIMEOUT_SCALE`.
 pub fn patience(seconds: u64) -> Duration {

@@ -30,7 +30,7 @@ const BOOT: u64 = 420;
 pub struct Machine {
     setup: Setup,
     disk: Disk,
-    key: PathBuf,
+    key: SshKey,
     grabber: Option<Grabber>,
     power: Option<Power>,
     directory: TempDir,
@@ -82,12 +82,17 @@ impl Machine {
         disk.write_config(&files).await;
         let grabber = setup.grabber.then(|| Grabber::at(&directory.path().join("grabber")));
         qemu::variables(setup.processor, directory.path());
-        Self { setup, disk, key: key.private, grabber, power: None, directory }
+        Self { setup, disk, key, grabber, power: None, directory }
     }
 
     /// Its disk; only to be touched while it is off.
     pub fn disk(&self) -> &Disk {
         &self.disk
+    }
+
+    /// The public key that may log in.
+    pub fn key(&self) -> &str {
+        &self.key.public
     }
 
     /// Its USB grabber.
@@ -192,7 +197,7 @@ impl Machine {
             .args(["-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=30"])
             .args(["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8"])
             .arg("-i")
-            .arg(&self.key)
+            .arg(&self.key.private)
             .args(["-p", &self.power().ssh.to_string(), "root@127.0.0.1", command])
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true);
@@ -243,7 +248,7 @@ impl Machine {
             "ssh -F none -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no \
              -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes -i '{}' -p {} root@127.0.0.1 \
              'cat > {to}' < '{}'",
-            self.key.display(),
+            self.key.private.display(),
             self.power().ssh,
             file.display()
         );

@@ -129,3 +129,15 @@ pub fn bench_directory() -> PathBuf {
 fn bench(processor: &str) -> PathBuf {
     bench_directory().join(format!("backrow-bench_{processor}.img"))
 }
+
+/// One of the updates that were made with the bench image, such as `good`.
+///
+/// # Panics
+/// When there is none of that name.
+pub fn bundle(name: &str) -> PathBuf {
+    let directory = std::env::var_os("BUNDLES").map(PathBuf::from);
+    let directory = directory.unwrap_or_else(|| bench_directory().join("bundles"));
+    let file = directory.join(format!("{name}.raucb"));
+    assert!(file.is_file(), "{} is missing; `make bench-image` makes it", file.display());
+    file
+}

@@ -1,0 +1,144 @@
+//! What goes wrong around the box and in it, while it streams.
+
+use backrow_tests::machine::{Fault, HOST, Setup, Stage, Stopwatch, patience};
+use backrow_tests::until;
+use serde_json::Value;
+
+/// Nothing of the room is missing in what the encoder has.
+async fn nothing_is_missing(stage: &Stage, session: &str) {
+    until(patience(240), "everything to be backfilled", async || {
+        let archive = stage.encoder.archive(backrow_tests::machine::ROOM).await?;
+        let all = archive["sessions"].as_array()?;
+        let it = all.iter().find(|it| it["session"] == session)?;
+        let whole = it["gaps"].as_array().is_none_or(Vec::is_empty) && it["partial"].as_u64()? <= 1;
+        whole.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_that_are_bad_lose_nothing() {
+    // Both are at port 443, and nothing there yet: the rules below make it.
+    let mut stage = Stage::set(Setup::new(), |mut site| {
+        site.encoder = format!("http://{HOST}:443");
+        site.broker = Some("mqtt://10.0.2.100:443".into());
+        site
+    })
+    .await;
+    let watch = Stopwatch::start();
+    stage.machine.boot().await;
+    // Nobody answers: it boots all the same, and keeps what it captures.
+    let status =
+        "test -s /run/backrow-collector/status.json && systemctl is-active backrow-collector";
+    stage.machine.ssh_until(180, "the collector to run without an encoder", status).await;
+    watch.lap("it runs with nobody to talk to");
+    assert_eq!(stage.sessions().await, []);
+
+    // A venue that lets out nothing but port 443 (and our ssh).
+    let (encoder, broker) = (stage.encoder.http().port(), stage.broker.address().port());
+    let rules = format!(
+        "nft -f - <<'END'\n\
+         table ip venue {{\n\
+           chain firewall {{ type filter hook output priority -200; policy drop;\n\
+             oif lo accept; tcp sport {{ 22, 80 }} accept; tcp dport 443 accept; }}\n\
+           chain outside {{ type nat hook output priority -100;\n\
+             ip daddr {HOST} tcp dport 443 dnat to {HOST}:{encoder};\n\
+             ip daddr 10.0.2.100 tcp dport 443 dnat to {HOST}:{broker}; }}\n\
+         }}\nEND"
+    );
+    stage.machine.ssh(&rules).await;
+    let session = stage.confirmed().await;
+    stage.state(240, "ready").await;
+    watch.lap("by port 443 alone");
+    nothing_is_missing(&stage, &session).await;
+    watch.lap("what was captured before has been sent, too");
+
+    // Packets are lost and late.
+    let device = "$(ip -o route show default | grep -o 'dev [^ ]*' | cut -d' ' -f2)";
+    stage
+        .machine
+        .ssh(&format!("tc qdisc add dev {device} root netem delay 120ms 30ms loss 3%"))
+        .await;
+    stage.grows(&session, 6, patience(240)).await;
+    stage.machine.ssh(&format!("tc qdisc del dev {device} root")).await;
+    nothing_is_missing(&stage, &session).await;
+    watch.lap("through loss and delay");
+
+    // Encoder and broker vanish without a word, and come back.
+    stage.machine.ssh("nft insert rule ip venue firewall tcp dport 443 drop").await;
+    stage.state(180, "lost").await;
+    let before = stage.segments(&session).await;
+    stage.machine.ssh("nft delete rule ip venue firewall handle $(nft -a list chain ip venue firewall | sed -n 's/.*dport 443 drop # handle //p')").await;
+    stage.state(240, "ready").await;
+    stage.goes_on(&session).await;
+    nothing_is_missing(&stage, &session).await;
+    assert!(stage.segments(&session).await > before);
+    watch.lap("after an outage");
+
+    // The cable is pulled and put in again.
+    stage.machine.cable(false).await;
+    stage.state(180, "lost").await;
+    stage.machine.cable(true).await;
+    stage.state(240, "ready").await;
+    stage.goes_on(&session).await;
+    nothing_is_missing(&stage, &session).await;
+    assert_eq!(stage.sessions().await.len(), 1);
+    watch.lap("after a pulled cable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hangs_is_restarted() {
+    let mut stage = Stage::set(Setup::new().with_watchdog(), |site| site).await;
+    let watch = Stopwatch::start();
+    let session = stage.up().await;
+    let pid = stage.machine.ssh("systemctl show -P MainPID backrow-collector").await;
+    stage.machine.ssh(&format!("kill -STOP {}", pid.trim())).await;
+    let again = stage.confirmed_other_than(&[&session]).await;
+    let now = stage.machine.ssh("systemctl show -P MainPID backrow-collector").await;
+    assert_ne!(pid, now);
+    watch.lap("a collector that hung was started anew");
+
+    // The box's own daemon, too.
+    let pid = stage.machine.ssh("systemctl show -P MainPID backrow-appliance").await;
+    stage.machine.ssh(&format!("kill -STOP {}", pid.trim())).await;
+    let other = format!("test $(systemctl show -P MainPID backrow-appliance) != {}", pid.trim());
+    stage.machine.ssh_until(180, "the box's daemon to be started anew", &other).await;
+    watch.lap("and so was the box's daemon");
+
+    // systemd stops; so nobody pets the watchdog any more.
+    let petted = stage.machine.ssh("cat /sys/class/watchdog/watchdog0/identity").await;
+    assert!(petted.contains("i6300ESB"), "{petted}");
+    let _ = stage.machine.run("kill -SEGV 1").await;
+    stage.machine.resets(1, 240).await;
+    assert_eq!(stage.machine.told("WATCHDOG"), 1, "it was not the watchdog that did it");
+    watch.lap("a machine that hung was reset");
+    stage.machine.up().await;
+    stage.confirmed_other_than(&[&session, &again]).await;
+    let why = stage.event(240, "box.boot", "watchdog").await;
+    eprintln!("{why}");
+    watch.lap("it streams, and says why it started");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_and_a_dying_one_keep_nobody_from_streaming() {
+    let mut stage = Stage::set(Setup::new(), |site| site).await;
+    let watch = Stopwatch::start();
+    let session = stage.up().await;
+    stage.component(240, "uplink", |it| it["mood"] == "happy").await;
+    let fill = "dd if=/dev/zero of=/data/recordings/fill bs=1M 2>/dev/null; df /data | tail -1";
+    stage.machine.ssh(fill).await;
+    stage.goes_on(&session).await;
+    let told = |it: &Value| matches!(it["mood"].as_str(), Some("sad" | "hungry"));
+    let disk = stage.component(180, "box.disk", told).await;
+    eprintln!("{disk}");
+    watch.lap("a full disk is told, and the stream goes on");
+    stage.machine.shut_down().await;
+
+    // From now on each write fails.
+    stage.machine.rebuild(|setup| setup.with_fault(Fault::FailingWrites));
+    let again = stage.up().await;
+    stage.goes_on(&again).await;
+    let disk = stage.component(240, "box.disk", told).await;
+    eprintln!("{disk}");
+    watch.lap("from a disk that takes no writes");
+}
