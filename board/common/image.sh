@@ -97,7 +97,7 @@ fat() {
 # The boot partition: LOADER is GRUB for EFI, NAME what the firmware looks for (BOOTX64.EFI).
 make_esp() {
   local dir=$1 loader=$2 name=$3 cmdline=$4 esp=$1/esp.vfat
-  sed "s,@CMDLINE@,$cmdline," "$backrow/board/common/grub.cfg" > "$dir/grub.cfg"
+  sed "s|@CMDLINE@|$cmdline|" "$backrow/board/common/grub.cfg" > "$dir/grub.cfg"
   make_grubenv "$dir/grubenv"
   fat "$esp" 64M BACKROW 42524f57 -F 32 -s 1
   export MTOOLS_SKIP_CHECK=1

@@ -1,1 +1,29 @@
-#!/bin/sh
+#!/usr/bin/env bash
+# Buildroot calls this when the root is complete, before it is made into an image.
+#   post-build.sh TARGET_DIR BOARD
+set -euo pipefail
+# shellcheck source=board/common/image.sh
+source "$(dirname "$0")/image.sh"
+target=$1
+board=$2
+keys=${KEYS:-$backrow/keys}
+development_keys "$keys"
+
+# GRUB looks for one name in every slot.
+mkdir -p "$target/boot"
+for kernel in bzImage Image; do
+  if [ -s "$target/boot/$kernel" ]; then mv "$target/boot/$kernel" "$target/boot/kernel"; fi
+done
+
+complete_root "$target" "$board" "$keys"
+
+# GStreamer's registry, so that no box scans its plugins: the target's own program makes it, in the
+# target as its root, which this machine can run if it is of the same kind (or has qemu-user set up).
+registry=usr/lib/backrow/gst-registry.bin
+rm -f "$target/$registry"
+if [ -x "$target/usr/bin/gst-inspect-1.0" ]; then
+  if ! unshare --map-root-user --root="$target" /usr/bin/env GST_REGISTRY="/$registry" \
+    /usr/bin/gst-inspect-1.0 > /dev/null 2>&1 || [ ! -s "$target/$registry" ]; then
+    say "no GStreamer registry: $board's programs do not run here; the box scans on its first capture"
+  fi
+fi

@@ -41,6 +41,10 @@ make_config "$work"
 make_data "$work"
 make_disk "$work" "$architecture" "$out.img" "$layout"
 make_bundle "$images/rootfs.squashfs" "$board" "$(version)" "$keys" "$out.raucb" "$boot"
-(cd "$images" && sha256sum "$(basename "$out.raucb")" > "$(basename "$out.raucb").sha256")
+# What is handed out: the image packed, with its own sum. flash.sh unpacks it as it writes.
+zstd --quiet --force -19 -T0 "$out.img" -o "$out.img.zst"
+for file in "$out.img.zst" "$out.raucb"; do
+  (cd "$images" && sha256sum "$(basename "$file")" > "$(basename "$file").sha256")
+done
 size_report "$TARGET_DIR" "$images/rootfs.squashfs" "$out.img" > "$out.sizes"
 rm -rf "$work"

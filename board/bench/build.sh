@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Makes the bench image: Debian's packages with the box's overlay, boot loader, partitions and
+# programs, for the tests that boot it (`make bench-image`).
+#   build.sh [x86_64|aarch64]
+# In target/bench: backrow-bench_x86_64.img with .bmap and .sha256, and updates for it in bundles/.
+# Kept between builds: the Debian root while the files that make it are the same, the slot while the
+# overlay and the programs are.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=board/common/image.sh
+source "$here/../common/image.sh"
+cd "$backrow"
+
+architecture=${1:-x86_64}
+board=bench_$architecture
+bench=$backrow/target/bench
+work=$bench/$board.work
+image=$bench/backrow-$board.img
+mkdir -p "$bench" "$work"
+keys=${KEYS:-$backrow/keys}
+
+case "$architecture" in
+  x86_64) debian=amd64 grub=x86_64-efi loader=BOOTX64.EFI console=ttyS0,115200 ;;
+  aarch64) debian=arm64 grub=arm64-efi loader=BOOTAA64.EFI console=ttyAMA0 ;;
+  *) say "unknown architecture $architecture"; exit 2 ;;
+esac
+
+# Files' names and contents as one number.
+fingerprint() {
+  find "$@" \( -type f -o -type l \) | LC_ALL=C sort |
+    tar -cPf - --mtime=@0 --owner=0 --group=0 -T - | sha256sum | cut -c 1-16
+}
+
+# 1. Debian.
+root=$bench/root-$debian-$(fingerprint board/bench/{packages,modules,root.sh,parts.sh,inside.sh,initrd-init}).tar
+if [ ! -s "$root" ]; then
+  say "making Debian's part, which takes minutes"
+  rm -f "$bench/root-$debian"-*.tar
+  board/bench/root.sh "$debian" "$root"
+fi
+
+# 2. The programs, as the tests build them, or as they are in PROGRAMS=folder; without what only a
+# debugger reads.
+if [ -z "${PROGRAMS:-}" ]; then
+  cargo build --locked --quiet -p backrow-collector -p backrow-appliance \
+    --bin collector --bin appliance
+fi
+programs=$work/programs
+mkdir -p "$programs"
+for program in collector appliance; do
+  strip --strip-debug -o "$programs/$program" "${PROGRAMS:-target/debug}/$program" 2>/dev/null ||
+    install -m 755 "$PROGRAMS/$program" "$programs/$program"
+done
+
+development_keys "$keys"
+development_keys "$bench/other-keys"
+
+state=$(fingerprint overlay board "$programs" "$keys/ca.cert.pem")-$(basename "$root")
+if [ -s "$image" ] && [ "$(cat "$work/state" 2>/dev/null)" = "$state" ]; then
+  say "$image is up to date"
+  exit 0
+fi
+rm -f "$work/state" "$bench/READY"
+
+# 3. A slot. Needs root's file owners: as another user, under fakeroot.
+slot() {
+  rm -f "$1"
+  mksquashfs "$tree" "$1" -comp gzip -Xcompression-level 3 -noappend -quiet -no-progress
+}
+tree=$work/root
+rm -rf "$tree"
+mkdir "$tree"
+tar -C "$tree" -xf "$root"
+cp -rT --no-preserve=ownership overlay "$tree"
+install -m 755 "$programs"/* "$tree/usr/bin/"
+systemd-sysusers --root="$tree" 2>/dev/null
+systemctl --root="$tree" --quiet preset-all 2>/dev/null
+systemctl --root="$tree" --quiet set-default multi-user.target
+BACKROW_VERSION=$(version) complete_root "$tree" "$board" "$keys"
+slot "$work/rootfs.squashfs"
+
+# 4. The disk.
+if [ "$architecture" = x86_64 ]; then modules=(efi_gop efi_uga); else modules=(efi_gop); fi
+grub-mkimage --directory "/usr/lib/grub/$grub" --format "$grub" --prefix /EFI/BOOT \
+  --output "$work/$loader" part_gpt fat squash4 normal linux loadenv test search configfile echo \
+  reboot halt regexp probe sleep "${modules[@]}"
+make_esp "$work" "$work/$loader" "$loader" "console=tty0 console=$console quiet loglevel=4"
+make_config "$work"
+make_data "$work"
+make_disk "$work" "$architecture" "$image"
+size_report "$tree" "$work/rootfs.squashfs" "$image" > "$bench/$board.sizes"
+
+# 5. Updates, good and bad.
+bundles=$bench/bundles
+rm -rf "$bundles"
+mkdir "$bundles"
+if [ "$architecture" = x86_64 ]; then
+  BACKROW_VERSION=0.2.0 complete_root "$tree" "$board" "$keys"
+  slot "$work/next.squashfs"
+  make_bundle "$work/next.squashfs" "$board" 0.2.0 "$keys" "$bundles/good.raucb"
+
+  # Its collector exits at once, so it is never ready.
+  printf '#!/bin/sh\nexit 1\n' > "$tree/usr/bin/collector"
+  BACKROW_VERSION=0.3.0 complete_root "$tree" "$board" "$keys"
+  slot "$work/next.squashfs"
+  make_bundle "$work/next.squashfs" "$board" 0.3.0 "$keys" "$bundles/never-healthy.raucb"
+
+  # Refused before anything is written: what is inside does not matter.
+  head -c 1M /dev/urandom > "$work/next.squashfs"
+  make_bundle "$work/next.squashfs" "$board" 0.0.1 "$keys" "$bundles/older.raucb"
+  make_bundle "$work/next.squashfs" "$board" 0.4.0 "$bench/other-keys" "$bundles/wrong-key.raucb"
+  make_bundle "$work/next.squashfs" other_board 0.4.0 "$keys" "$bundles/wrong-compatible.raucb"
+  rm "$work/next.squashfs"
+fi
+rm -rf "$tree"
+echo "$state" > "$work/state"
+echo "$image" > "$bench/READY"
+say "made $image"
