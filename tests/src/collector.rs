@@ -116,11 +116,26 @@ impl CollectorProcess {
     /// # Panics
     /// When it cannot be started.
     pub fn start_with(text: &str) -> Self {
+        Self::launch(text, None)
+    }
+
+    /// The same, with a runtime directory, as systemd gives it one on a box.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_in(text: &str, runtime: &Path) -> Self {
+        Self::launch(text, Some(runtime))
+    }
+
+    fn launch(text: &str, runtime: Option<&Path>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("site.toml");
         std::fs::write(&file, text).unwrap();
-        let launch = Launch::new(binary("collector"))
+        let mut launch = Launch::new(binary("collector"))
             .args(["--config".to_owned(), file.display().to_string()]);
+        if let Some(runtime) = runtime {
+            launch = launch.env("RUNTIME_DIRECTORY", &runtime.display().to_string());
+        }
         let process = Process::start("collector", launch, &directory.path().join("collector.log"));
         Self { process, _directory: directory }
     }

@@ -2,7 +2,7 @@
 //! can take the box's memory or file descriptors away from the stream.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +48,16 @@ impl Default for Limits {
 /// # Errors
 /// When the address cannot be had.
 pub fn bind(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let (socket, address) = match address {
+        SocketAddr::V4(_) => (TcpSocket::new_v4()?, address),
+        SocketAddr::V6(v6) => match TcpSocket::new_v6() {
+            // A kernel without IPv6: every address is one of IPv4.
+            Err(_) if v6.ip().is_unspecified() => {
+                (TcpSocket::new_v4()?, SocketAddr::from((Ipv4Addr::UNSPECIFIED, v6.port())))
+            }
+            socket => (socket?, address),
+        },
+    };
     socket.set_reuseaddr(true)?;
     socket.set_send_buffer_size(limits.send_buffer)?;
     socket.bind(address)?;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use watchdog::board::Board;
 use watchdog::clock;
 
 use super::*;
@@ -60,7 +61,13 @@ impl Box {
         put(dir.path(), "run/backrow-collector/preview.jpg", b"\xff\xd8 a picture");
         let cancel = CancellationToken::new();
         let (_, doing) = watch::channel(String::new());
-        let (seen, _) = status::spawn(paths.clone(), clock::system(), doing, cancel.clone());
+        let (seen, _) = status::spawn(
+            paths.clone(),
+            clock::system(),
+            Board::new(clock::system()),
+            doing,
+            cancel.clone(),
+        );
         let (sender, orders) = mpsc::channel(4);
         let limits = Limits::default();
         let listener = bind("127.0.0.1:0".parse().unwrap(), &limits).unwrap();
@@ -136,7 +143,7 @@ async fn a_room_is_text_and_never_markup() {
     put(
         it.dir.path(),
         "run/backrow/outcome.json",
-        br#"{"ok":false,"problems":["<script>x</script>"]}"#,
+        br#"{"v":1,"ok":false,"problems":["<script>x</script>"],"source":"none","network":"default"}"#,
     );
     let end = tokio::time::Instant::now() + SOON;
     loop {

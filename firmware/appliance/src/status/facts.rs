@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use protocol::status::CollectorStatus;
-use serde::{Deserialize, Serialize};
 
 use crate::image::Image;
+use crate::provision::outcome::Outcome;
 
 /// Everything that [`rows`](super::picture()) needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,8 +98,8 @@ pub struct Link {
 pub struct Clock {
     /// Whether the time came from outside since the start.
     pub synchronised: bool,
-    /// Where it came from, in a word or two; empty when that is not known.
-    pub from: String,
+    /// What is the matter with it, if whoever keeps it has said so.
+    pub trouble: String,
 }
 
 /// The data partition.
@@ -128,20 +128,4 @@ pub struct Software {
     pub doing: String,
     /// Why the last update is not what runs, in a sentence; empty when it is.
     pub trouble: String,
-}
-
-/// `outcome.json`: what provisioning made of CONFIG.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Whether all was well.
-    pub ok: bool,
-    /// What was not, with file and line.
-    #[serde(default)]
-    pub problems: Vec<String>,
-    /// Where the settings are from: `config`, `kept` or `none`.
-    #[serde(default)]
-    pub source: String,
-    /// Which network settings are in use: `new`, `kept` or `default`.
-    #[serde(default)]
-    pub network: String,
 }

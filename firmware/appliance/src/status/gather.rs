@@ -15,6 +15,7 @@ use super::facts::{Clock, Facts, Software};
 use super::{network, power, storage};
 use crate::image::{Boot, Image};
 use crate::paths::Paths;
+use crate::provision::outcome::Outcome;
 use crate::update::record::{Outcome as UpdateOutcome, Update};
 
 /// A status that has not been renewed for this long is nobody's.
@@ -96,7 +97,7 @@ impl Gatherer {
             clock: clock(paths),
             disk: storage::read(paths),
             software: software(paths),
-            outcome: json(&paths.run().join("outcome.json")),
+            outcome: Outcome::read(paths),
             has_token: paths.kept().join("token").exists(),
         }
     }
@@ -114,10 +115,10 @@ fn preview(paths: &Paths, now: Timestamp) -> Option<Timestamp> {
     (now.as_second().saturating_sub(at.as_second()).abs() <= PREVIEW_STALE).then_some(at)
 }
 
-/// systemd-timesyncd leaves a file when a server has answered; our own fallback another.
+/// systemd-timesyncd leaves a file when a server has answered.
 fn clock(paths: &Paths) -> Clock {
     let synchronised = paths.system("run/systemd/timesync/synchronized").exists();
-    Clock { synchronised, from: String::new() }
+    Clock { synchronised, trouble: String::new() }
 }
 
 fn software(paths: &Paths) -> Software {
@@ -225,7 +226,11 @@ mod tests {
             "BACKROW_VERSION=1.2.0\nBACKROW_BOARD=rpi4\nBACKROW_BUILT=1790000000\n",
         );
         put(&paths, "proc/cmdline", "quiet rauc.slot=B backrow.try=2\n");
-        put(&paths, "run/backrow/outcome.json", r#"{"v":1,"ok":true,"source":"config"}"#);
+        put(
+            &paths,
+            "run/backrow/outcome.json",
+            r#"{"v":1,"ok":true,"problems":[],"source":"config","network":"new"}"#,
+        );
         put(&paths, "run/systemd/timesync/synchronized", "");
         put(&paths, "data/backrow/token", "x");
         let facts = Gatherer::new(paths, clock).facts();

@@ -22,7 +22,7 @@ mod watcher;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::facts::{Clock, Disk, Facts, Link, LinkKind, Network, Outcome, Power, Software};
+pub use self::facts::{Clock, Disk, Facts, Link, LinkKind, Network, Power, Software};
 pub use self::gather::Gatherer;
 pub use self::rows::picture;
 pub use self::watcher::{Seen, spawn};

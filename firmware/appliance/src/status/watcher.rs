@@ -7,10 +7,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use watchdog::board::Board;
 use watchdog::clock::SharedClock;
+use watchdog::mood::Mood;
 
 use super::{Gatherer, Picture, picture};
 use crate::paths::Paths;
+use crate::time;
 
 /// How often the meter moves.
 const METER: Duration = Duration::from_millis(200);
@@ -30,6 +33,7 @@ pub struct Seen {
 #[derive(Debug)]
 struct Watcher {
     gatherer: Gatherer,
+    board: Board,
     doing: watch::Receiver<String>,
 }
 
@@ -37,6 +41,14 @@ impl Watcher {
     fn look(&mut self) -> Arc<Picture> {
         let mut facts = self.gatherer.facts();
         facts.software.doing.clone_from(&self.doing.borrow());
+        // The keeper of the time asks others where no time server answers.
+        if let Some(keeper) = self.board.get(time::COMPONENT) {
+            match keeper.mood {
+                Mood::Happy => facts.clock.synchronised = true,
+                Mood::Sad | Mood::Hungry => facts.clock.trouble = keeper.reason,
+                Mood::Sleeping | Mood::Waking | Mood::Lost => {}
+            }
+        }
         Arc::new(picture(&facts))
     }
 
@@ -45,16 +57,17 @@ impl Watcher {
     }
 }
 
-/// Starts to look, until cancelled. `doing` is what is going on with an update, in a sentence; empty
+/// Starts to look, until cancelled. `board` has what the box's own parts say, and `doing` is what is going on with an update, in a sentence; empty
 /// when nothing is.
 #[must_use]
 pub fn spawn(
     paths: Paths,
     clock: SharedClock,
+    board: Board,
     doing: watch::Receiver<String>,
     cancel: CancellationToken,
 ) -> (Seen, JoinHandle<()>) {
-    let mut watcher = Watcher { gatherer: Gatherer::new(paths, clock), doing };
+    let mut watcher = Watcher { gatherer: Gatherer::new(paths, clock), board, doing };
     let picture = watch::Sender::new(watcher.look());
     let levels = watch::Sender::new(watcher.levels());
     let seen = Seen { picture: picture.subscribe(), levels: levels.subscribe() };

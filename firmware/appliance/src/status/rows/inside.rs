@@ -2,7 +2,8 @@
 
 use super::super::facts::Facts;
 use super::super::{Light, Row};
-use super::{size, span};
+use super::{sentence, size, span};
+use crate::provision::outcome::Source;
 
 /// Under this share of the disk left, per cent, it is nearly full.
 const NEARLY_FULL: u64 = 5;
@@ -25,31 +26,26 @@ pub(super) fn settings(facts: &Facts) -> Row {
             0 | 1 => String::new(),
             all => format!(" ({} more below)", all - 1),
         };
-        let (light, kept) = match outcome.source.as_str() {
-            "kept" => (Light::Amber, " The earlier settings are in use."),
-            _ => (Light::Red, ""),
+        let (light, kept) = match outcome.source {
+            Source::Kept => (Light::Amber, " The earlier settings are in use."),
+            // Something is wrong with the network's part only.
+            Source::Config if facts.has_site => (Light::Amber, ""),
+            Source::Config | Source::None => (Light::Red, ""),
         };
         let what = first.unwrap_or("The settings cannot be used");
-        return row(light, format!("{what}{more}.{kept}")).todo(
+        return row(light, format!("{}{kept}", sentence(&format!("{what}{more}")))).todo(
             "Put the box's disk or card into a laptop, correct site.toml on the drive CONFIG, put \
              it back and start the box.",
         );
     }
-    if !facts.has_site || outcome.source == "none" {
+    if !facts.has_site || outcome.source == Source::None {
         return row(Light::Red, "The box is not set up yet.".into()).todo(
             "Put the box's disk or card into a laptop, and fill in site.toml on the drive CONFIG.",
         );
     }
-    if outcome.network == "kept" {
-        return row(
-            Light::Amber,
-            "The new network settings did not work; the earlier ones are in use.".into(),
-        )
-        .todo("Correct the network settings in site.toml on the drive CONFIG.");
-    }
-    let from = match outcome.source.as_str() {
-        "kept" => "The settings given earlier are in use.",
-        _ => "The settings on CONFIG are in use.",
+    let from = match outcome.source {
+        Source::Kept => "The settings given earlier are in use.",
+        Source::Config | Source::None => "The settings on CONFIG are in use.",
     };
     row(Light::Green, from.into())
 }
@@ -58,17 +54,17 @@ pub(super) fn clock(facts: &Facts) -> Row {
     let row = |light, says: String| Row::new("clock", "Clock", light, says);
     let time = facts.now.strftime("%Y-%m-%d %H:%M UTC");
     if facts.clock.synchronised {
-        let from = match facts.clock.from.as_str() {
-            "" => String::new(),
-            from => format!(", from {from}"),
-        };
-        return row(Light::Green, format!("The clock is right: {time}{from}."));
+        return row(Light::Green, format!("The clock is right: {time}."));
     }
     if facts.uptime.as_secs() < TIME_SECONDS && facts.now.as_second() >= facts.image.built {
         return row(Light::Grey, format!("The box is asking for the time; it shows {time}."));
     }
     let light = if facts.now.as_second() < facts.image.built { Light::Red } else { Light::Amber };
-    row(light, format!("No time server answers; the clock shows {time}.")).todo(
+    let says = match facts.clock.trouble.as_str() {
+        "" => "No time server answers",
+        trouble => trouble.trim_end_matches('.'),
+    };
+    row(light, sentence(&format!("{says}; the clock shows {time}"))).todo(
         "The stream goes on, with wrong times on it. Ask whoever runs the network to let NTP out, \
          or to give a time server.",
     )
@@ -110,10 +106,10 @@ pub(super) fn software(facts: &Facts) -> Row {
         version => version,
     };
     if !software.doing.is_empty() {
-        return row(Light::Grey, software.doing.clone()).todo("Leave the box on.");
+        return row(Light::Grey, sentence(&software.doing)).todo("Leave the box on.");
     }
     if !software.trouble.is_empty() {
-        return row(Light::Amber, software.trouble.clone())
+        return row(Light::Amber, sentence(&software.trouble))
             .todo("The box works as before. Tell whoever sent the update.");
     }
     if software.attempt > 0 {

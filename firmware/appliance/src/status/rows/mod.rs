@@ -103,13 +103,19 @@ fn sentence(reason: &str) -> String {
     let reason = reason.trim().trim_end_matches('.');
     let mut characters = reason.chars();
     match characters.next() {
-        // A path or an address keeps its first letter.
-        Some(first) if first.is_ascii_lowercase() && !reason.contains("://") => {
+        // A file's name or an address keeps its first letter.
+        Some(first) if first.is_ascii_lowercase() && is_word(reason) => {
             format!("{}{}.", first.to_ascii_uppercase(), characters.as_str())
         }
         Some(_) => format!("{reason}."),
         None => "Nothing is known about it.".to_owned(),
     }
+}
+
+/// Whether it begins with a plain word.
+fn is_word(text: &str) -> bool {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    first.trim_end_matches([',', ':', ';']).chars().all(char::is_alphabetic)
 }
 
 /// A length of time as people say it.

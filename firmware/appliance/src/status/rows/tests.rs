@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use protocol::status::{CollectorStatus, Sending, Source};
 use serde_json::json;
 
-use super::super::facts::{Clock, Disk, Link, LinkKind, Network, Outcome, Power, Software};
+use super::super::facts::{Clock, Disk, Link, LinkKind, Network, Power, Software};
 use super::*;
 use crate::image::Image;
+use crate::provision::outcome::{Outcome, Source as Settings};
 
 /// A box where all is well, ten minutes after its start.
 fn well() -> Facts {
@@ -68,12 +69,13 @@ fn well() -> Facts {
             }],
             gateway: Some("192.0.2.1".into()),
         },
-        clock: Clock { synchronised: true, from: String::new() },
+        clock: Clock { synchronised: true, trouble: String::new() },
         disk: Disk { mounted: true, size: 25_000_000_000, free: 20_400_000_000, ..Disk::default() },
         software: Software { slot: Some("A".into()), ..Software::default() },
         outcome: Some(Outcome {
+            v: 1,
             ok: true,
-            source: "config".into(),
+            source: Settings::Config,
             network: "new".into(),
             problems: Vec::new(),
         }),
@@ -353,34 +355,41 @@ fn the_disk_is_missing_ill_or_full() {
 
 #[test]
 fn settings_say_where_they_are_wrong() {
-    let settings = |ok: bool, source: &str, problems: &[&str]| {
+    let settings = |ok: bool, source: Settings, problems: &[&str]| {
         row("settings", |it| {
             it.outcome = Some(Outcome {
+                v: 1,
                 ok,
-                source: source.into(),
+                source,
                 network: "new".into(),
                 problems: problems.iter().map(ToString::to_string).collect(),
             });
         })
     };
-    let wrong = settings(false, "kept", &["site.toml line 3: unknown key", "another"]);
+    let wrong = settings(false, Settings::Kept, &["site.toml line 3: unknown key", "another"]);
     is(
         &wrong,
         Light::Amber,
         "site.toml line 3: unknown key (1 more below). The earlier settings are in use.",
         "correct site.toml",
     );
-    let none = settings(false, "none", &["site.toml line 3: unknown key."]);
+    let none = settings(false, Settings::None, &["site.toml line 3: unknown key."]);
     is(&none, Light::Red, "site.toml line 3: unknown key.", "correct site.toml");
-    is(&settings(true, "none", &[]), Light::Red, "The box is not set up yet.", "fill in site.toml");
-    is(&settings(true, "kept", &[]), Light::Green, "The settings given earlier are in use.", "");
-    let back = row("settings", |it| it.outcome.as_mut().unwrap().network = "kept".into());
     is(
-        &back,
-        Light::Amber,
-        "The new network settings did not work; the earlier ones are in use.",
-        "Correct the network settings",
+        &settings(true, Settings::None, &[]),
+        Light::Red,
+        "The box is not set up yet.",
+        "fill in site.toml",
     );
+    is(
+        &settings(true, Settings::Kept, &[]),
+        Light::Green,
+        "The settings given earlier are in use.",
+        "",
+    );
+    // The network's part alone was taken back.
+    let back = settings(false, Settings::Config, &["the network settings reach nothing"]);
+    is(&back, Light::Amber, "The network settings reach nothing.", "correct site.toml");
 }
 
 #[test]
@@ -396,6 +405,11 @@ fn the_clock_may_be_late_and_must_not_be_older_than_the_image() {
     is(&late, Light::Grey, "The box is asking for the time; it shows 2026-11-22 10:00 UTC.", "");
     let says = "No time server answers; the clock shows 2026-11-22 10:00 UTC.";
     is(&clock(600, "2026-11-22T10:00:00Z"), Light::Amber, says, "let NTP out");
+    let ahead = row("clock", |it| {
+        it.clock = Clock { synchronised: false, trouble: "this clock is 9 s ahead".into() };
+    });
+    let says = "This clock is 9 s ahead; the clock shows 2026-11-22 10:00 UTC.";
+    is(&ahead, Light::Amber, says, "time server");
     let says = "No time server answers; the clock shows 1970-01-01 00:00 UTC.";
     is(&clock(5, "1970-01-01T00:00:00Z"), Light::Red, says, "let NTP out");
 }
