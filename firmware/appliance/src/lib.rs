@@ -10,9 +10,12 @@
 
 pub mod command;
 pub mod daemon;
+pub mod image;
+pub mod kept;
 pub mod network;
 pub mod page;
 pub mod paths;
+pub mod programs;
 pub mod provision;
 pub mod recovery;
 pub mod status;

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! board, events, numbers, preview ──▶ outbox (bounded) ──one message at a time──▶ broker
-//!                                       gauges: newest wins
+//! answers to commands ─────────────▶    gauges: newest wins                         │
 //!                                       events: in order, the oldest dropped and counted
+//!                     commands ◀────────────────────────────────────────────────────┘
 //!
 //!   ┌─▶ connecting ──accepted──▶ connected: init, birth, moods, ready ──cancel──▶ disconnected
 //!   │        │ refused, no answer     │ lost
@@ -21,9 +22,12 @@ mod sources;
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use protocol::{config::Mqtt, payload::Birth};
+use protocol::{command::Ack, config::Mqtt, names::DeviceName, payload::Birth};
 use serde_json::{Map, Value};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use watchdog::{board::Board, clock::SharedClock};
 
@@ -67,10 +71,25 @@ impl Default for Periods {
 
 type Numbers = Box<dyn Fn() -> Map<String, Value> + Send + Sync>;
 
+/// A message to the device: an order, not understood yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// As it came.
+    pub payload: Bytes,
+    /// The broker had kept it: it may be old, and will come again with the next connection.
+    pub retained: bool,
+}
+
 /// What is told, and to whom.
 pub struct Reporter {
     broker: Mqtt,
-    birth: Birth,
+    device: DeviceName,
+    /// `None` for a companion.
+    birth: Option<Birth>,
+    /// The connection's name on the board.
+    component: &'static str,
+    commands: Option<mpsc::Sender<Incoming>>,
+    answers: Option<mpsc::Receiver<Ack>>,
     numbers: Numbers,
     preview: Option<watch::Receiver<Option<Bytes>>>,
     periods: Periods,
@@ -86,9 +105,22 @@ impl Reporter {
     /// A reporter for a device, which `birth` names.
     #[must_use]
     pub fn new(broker: Mqtt, birth: Birth) -> Self {
+        let device = birth.device.clone();
+        Self { birth: Some(birth), ..Self::companion(broker, device, COMPONENT) }
+    }
+
+    /// A reporter for a second program of a device, beside the one that tells its state, birth and
+    /// health and leaves its last will: this one tells only its components and events. `component`
+    /// is its connection's name on the board.
+    #[must_use]
+    pub fn companion(broker: Mqtt, device: DeviceName, component: &'static str) -> Self {
         Self {
             broker,
-            birth,
+            device,
+            birth: None,
+            component,
+            commands: None,
+            answers: None,
             numbers: Box::new(Map::new),
             preview: None,
             periods: Periods::default(),
@@ -103,6 +135,19 @@ impl Reporter {
         numbers: impl Fn() -> Map<String, Value> + Send + Sync + 'static,
     ) -> Self {
         self.numbers = Box::new(numbers);
+        self
+    }
+
+    /// Hears the device's commands, and tells the answers to them. Commands that nobody takes in
+    /// time are passed over: whoever reads them must not wait.
+    #[must_use]
+    pub fn commands(
+        mut self,
+        commands: mpsc::Sender<Incoming>,
+        answers: mpsc::Receiver<Ack>,
+    ) -> Self {
+        self.commands = Some(commands);
+        self.answers = Some(answers);
         self
     }
 

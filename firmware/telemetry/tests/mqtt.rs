@@ -5,15 +5,20 @@ mod broker;
 
 use std::time::Duration;
 
-use broker::{Authority, Broker, Gate, Listener, PATIENCE, mqtt};
+use broker::{Authority, Broker, Gate, Listener, Operator, PATIENCE, mqtt};
 use bytes::Bytes;
 use protocol::{
+    command::{Ack, AckState},
     config::Mqtt,
     payload::{Birth, ComponentState, Event, EventKind, Health, Role, VERSION},
 };
 use rustix::process::{Signal, kill_process};
 use telemetry::mqtt::{COMPONENT, MAX_PREVIEW, Periods, Reporter};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use watchdog::{
     board::Board,
@@ -367,5 +372,53 @@ async fn encryption_and_none_do_not_mix() {
     let device = Device::tells(broker.config("mqtts", ""));
     let reason = device.until_failed().await;
     assert!(reason.contains("closed the connection") || reason.contains("TLS"), "{reason}");
+    device.leave().await;
+}
+
+/// A second program of the device.
+#[tokio::test]
+async fn a_companion_hears_commands_answers_them_and_leaves_the_device_alone() {
+    let broker = Broker::open().await;
+    let mut listener = Listener::at(&broker).await;
+    let operator = Operator::at(&broker);
+    operator.say("backrow/box-7/command", "kept", true).await;
+    operator.say("backrow/box-8/command", "for another", true).await;
+    let device = Device::tells(broker.config("mqtt", ""));
+    listener.until("state", "ready").await;
+
+    let clock = clock::system();
+    let board = Board::new(clock.clone());
+    board.set("box.update", Mood::Happy, "version 1.2.3 works");
+    let cancel = CancellationToken::new();
+    let (commands, mut heard) = mpsc::channel(8);
+    let (answer, answers) = mpsc::channel(8);
+    let name = "box-7".parse().unwrap();
+    let task = Reporter::companion(broker.config("mqtt", ""), name, "box.mqtt")
+        .periods(periods())
+        .commands(commands, answers)
+        .spawn(board.clone(), clock, cancel.clone());
+    listener.until("component/box.update", "version 1.2.3 works").await;
+    listener.until("component/box.mqtt", "connected to").await;
+
+    let mut next = async || timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+    let first = next().await;
+    assert_eq!((&first.payload[..], first.retained), (&b"kept"[..], true));
+    // Taking back what was kept, and what nobody could take, are no commands.
+    operator.say("backrow/box-7/command", "", true).await;
+    operator.say("backrow/box-7/command", &"x".repeat(20_000), false).await;
+    operator.say("backrow/box-7/command", "now", false).await;
+    let second = next().await;
+    assert_eq!((&second.payload[..], second.retained), (&b"now"[..], false));
+
+    answer.send(Ack::new(None, AckState::Done, "it is done")).await.unwrap();
+    let ack = listener.until("command/ack", "it is done").await;
+    assert_eq!(ack, r#"{"v":1,"id":"","state":"done","message":"it is done"}"#);
+    answer.send(Ack::new(None, AckState::Done, "last words")).await.unwrap();
+    cancel.cancel();
+    timeout(PATIENCE, task).await.expect("it ends").unwrap();
+    listener.until("command/ack", "last words").await;
+    // It went, and the device's state and connection are as they were.
+    device.board.set("capture", Mood::Sad, "broken");
+    assert!(listener.until("state", "").await.contains("alert"));
     device.leave().await;
 }

@@ -21,21 +21,29 @@ use watchdog::mood::Mood;
 
 use super::{Periods, outbox::state_json};
 
+/// The largest packet that is taken: a command, and its topic.
+const MAX_INCOMING: u32 = 10 * 1024;
+
 /// The options of one connection. Certificates are read anew each time, so that renewed ones count.
 pub(super) fn options(
     broker: &Mqtt,
     device: &DeviceName,
     periods: &Periods,
+    companion: bool,
 ) -> Result<MqttOptions, String> {
-    let id = format!("backrow-{device}");
+    let beside = if companion { "-box" } else { "" };
+    let id = format!("backrow-{device}{beside}");
     let mut options = MqttOptions::new(id, (broker.host().to_owned(), broker.port()));
     let seconds = u16::try_from(periods.keep_alive.as_secs()).unwrap_or(u16::MAX).max(1);
     options.set_keep_alive(seconds);
     options.set_connect_timeout(periods.connect);
     options.set_clean_start(true);
-    let lost = state_json(Lifecycle::Lost);
-    let will = LastWill::new(Topic::State.of(device), lost.to_vec(), QoS::AtLeastOnce, true, None);
-    options.set_last_will(will);
+    // The broker keeps back what is larger: it could never be taken, and would end the connection.
+    options.set_max_packet_size(Some(MAX_INCOMING));
+    if !companion {
+        let (state, lost) = (Topic::State.of(device), state_json(Lifecycle::Lost));
+        options.set_last_will(LastWill::new(state, lost.to_vec(), QoS::AtLeastOnce, true, None));
+    }
     match (&broker.username, &broker.password) {
         (Some(username), Some(password)) => {
             options.set_credentials(username.clone(), password.clone().into_bytes());

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use heapless::Deque;
 use protocol::{
+    command::Ack,
     names::DeviceName,
     payload::{Birth, ComponentState, Event, Health, Lifecycle, State},
     topics::{ComponentName, Topic},
@@ -13,6 +14,9 @@ use protocol::{
 
 /// Events kept while the broker is away.
 pub(super) const MAX_EVENTS: usize = 256;
+
+/// Answers to commands kept while the broker is away.
+pub(super) const MAX_ANSWERS: usize = 32;
 
 /// One thing to tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +26,7 @@ pub(super) enum Item {
     Component(ComponentName, ComponentState),
     /// A component that is no more: its retained message is removed.
     Gone(ComponentName),
+    Answer(Ack),
     Event(Event),
     Health(Health),
     Preview(Bytes),
@@ -40,7 +45,9 @@ pub(super) struct Message {
 /// All that is to be told.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    birth: Birth,
+    device: DeviceName,
+    /// `None` for a companion: the device's own daemon tells state, birth and health.
+    birth: Option<Birth>,
     birth_told: bool,
     /// What the broker knows, and what it should.
     state_told: Option<Lifecycle>,
@@ -49,13 +56,15 @@ pub(super) struct Outbox {
     components: BTreeMap<ComponentName, (Option<ComponentState>, bool)>,
     health: Option<Health>,
     preview: Option<Bytes>,
+    answers: Deque<Ack, MAX_ANSWERS>,
     events: Deque<Event, MAX_EVENTS>,
     dropped: u64,
 }
 
 impl Outbox {
-    pub(super) fn new(birth: Birth) -> Self {
+    pub(super) fn new(device: DeviceName, birth: Option<Birth>) -> Self {
         Self {
+            device,
             birth,
             birth_told: false,
             state_told: None,
@@ -63,13 +72,14 @@ impl Outbox {
             components: BTreeMap::new(),
             health: None,
             preview: None,
+            answers: Deque::new(),
             events: Deque::new(),
             dropped: 0,
         }
     }
 
     pub(super) fn device(&self) -> &DeviceName {
-        &self.birth.device
+        &self.device
     }
 
     /// A new connection: the broker is taken to know nothing.
@@ -102,7 +112,9 @@ impl Outbox {
     }
 
     pub(super) fn set_health(&mut self, health: Health) {
-        self.health = Some(health);
+        if self.birth.is_some() {
+            self.health = Some(health);
+        }
     }
 
     pub(super) fn set_preview(&mut self, jpeg: Bytes) {
@@ -118,6 +130,14 @@ impl Outbox {
         let _ = self.events.push_back(event);
     }
 
+    /// Adds an answer; the oldest goes when there is no room.
+    pub(super) fn push_answer(&mut self, answer: Ack) {
+        if self.answers.is_full() {
+            self.answers.pop_front();
+        }
+        let _ = self.answers.push_back(answer);
+    }
+
     /// Events that were lost before they came here.
     pub(super) fn missed_events(&mut self, count: u64) {
         self.dropped = self.dropped.saturating_add(count);
@@ -131,10 +151,11 @@ impl Outbox {
     /// What to tell next, if anything: who we are, then how all is, then what happened, then
     /// numbers. The same until [`Outbox::told`].
     pub(super) fn next(&self) -> Option<Item> {
-        if self.state_told.is_none() {
+        let tells_state = self.birth.is_some();
+        if tells_state && self.state_told.is_none() {
             return Some(Item::State(Lifecycle::Init));
         }
-        if !self.birth_told {
+        if tells_state && !self.birth_told {
             return Some(Item::Birth);
         }
         if let Some((name, (state, _))) = self.components.iter().find(|(_, (_, told))| !told) {
@@ -143,8 +164,11 @@ impl Outbox {
                 None => Item::Gone(name.clone()),
             });
         }
-        if self.state_told != Some(self.state) {
+        if tells_state && self.state_told != Some(self.state) {
             return Some(Item::State(self.state));
+        }
+        if let Some(answer) = self.answers.front() {
+            return Some(Item::Answer(answer.clone()));
         }
         if let Some(event) = self.events.front() {
             return Some(Item::Event(event.clone()));
@@ -168,6 +192,11 @@ impl Outbox {
             Item::Gone(name) => {
                 if self.components.get(name).is_some_and(|(now, _)| now.is_none()) {
                     self.components.remove(name);
+                }
+            }
+            Item::Answer(answer) => {
+                if self.answers.front() == Some(answer) {
+                    self.answers.pop_front();
                 }
             }
             Item::Event(event) => {
@@ -205,6 +234,7 @@ impl Outbox {
                 (Topic::Component(name.clone()), json(serde_json::to_vec(state)), true)
             }
             Item::Gone(name) => (Topic::Component(name.clone()), Bytes::new(), true),
+            Item::Answer(answer) => (Topic::CommandAck, json(serde_json::to_vec(answer)), true),
             Item::Event(event) => (Topic::Event, json(serde_json::to_vec(event)), true),
             Item::Health(health) => (Topic::Health, json(serde_json::to_vec(health)), false),
             Item::Preview(jpeg) => (Topic::Preview, jpeg.clone(), false),

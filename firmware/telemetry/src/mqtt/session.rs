@@ -6,12 +6,19 @@ use std::{
     time::Duration,
 };
 
-use protocol::payload::{EventKind, Lifecycle};
+use protocol::{
+    command::Ack,
+    payload::{EventKind, Lifecycle},
+    topics::Topic,
+};
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, Outgoing, Packet, PublishNoticeError,
-    PublishOptions,
+    PublishOptions, QoS,
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use watchdog::{
     backoff::{Backoff, jitter},
@@ -21,7 +28,7 @@ use watchdog::{
 };
 
 use super::{
-    COMPONENT, Reporter, connect,
+    Incoming, Reporter, connect,
     outbox::{Item, Outbox},
     sources::Sources,
 };
@@ -42,7 +49,7 @@ enum End {
 
 /// Tells until cancelled.
 pub(super) async fn run(
-    reporter: Reporter,
+    mut reporter: Reporter,
     board: Board,
     clock: SharedClock,
     cancel: CancellationToken,
@@ -50,8 +57,10 @@ pub(super) async fn run(
     let shown = reporter.broker.shown();
     let mut backoff = Backoff::new(reporter.periods.retry, reporter.periods.retry_cap);
     let mut short_ones = 0u32;
-    let mut desk = Desk::new(&reporter, &board, &clock);
-    board.set(COMPONENT, Mood::Waking, format!("connecting to {shown}"));
+    let answers = reporter.answers.take();
+    let component = reporter.component;
+    let mut desk = Desk::new(&reporter, &board, &clock, answers);
+    board.set(component, Mood::Waking, format!("connecting to {shown}"));
     loop {
         let (mood, mut reason, lasted) = match desk.session(&cancel).await {
             End::Lost { mood, reason, lasted } => (mood, reason, lasted),
@@ -67,18 +76,18 @@ pub(super) async fn run(
         }
         if short_ones >= SHORT_ONES {
             // Not every broker says why (mosquitto 2.0 does not), and this is the usual reason.
-            let device = &reporter.birth.device;
+            let device = &reporter.device;
             reason =
                 format!("{reason} again and again: is there another device named \"{device}\"?");
         }
         let wait = backoff.next(jitter());
         let seconds = wait.as_secs_f64().ceil();
-        board.set(COMPONENT, mood, format!("{reason}; trying again in {seconds} s"));
+        board.set(component, mood, format!("{reason}; trying again in {seconds} s"));
         if !desk.gather_for(wait, &cancel).await {
             break;
         }
     }
-    board.set(COMPONENT, Mood::Sleeping, "stopped on purpose");
+    board.set(component, Mood::Sleeping, "stopped on purpose");
 }
 
 /// Everything the task works with.
@@ -91,9 +100,14 @@ struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    fn new(reporter: &'a Reporter, board: &'a Board, clock: &'a SharedClock) -> Self {
-        let mut outbox = Box::new(Outbox::new(reporter.birth.clone()));
-        let sources = Sources::new(reporter, board, clock, &mut outbox);
+    fn new(
+        reporter: &'a Reporter,
+        board: &'a Board,
+        clock: &'a SharedClock,
+        answers: Option<mpsc::Receiver<Ack>>,
+    ) -> Self {
+        let mut outbox = Box::new(Outbox::new(reporter.device.clone(), reporter.birth.clone()));
+        let sources = Sources::new(reporter, board, clock, answers, &mut outbox);
         Self { reporter, outbox, sources, dropped_told: 0 }
     }
 
@@ -111,16 +125,18 @@ impl<'a> Desk<'a> {
 
     /// One connection, from the attempt to its end.
     async fn session(&mut self, cancel: &CancellationToken) -> End {
-        let Reporter { broker, periods, .. } = self.reporter;
+        let Reporter { broker, periods, component, .. } = self.reporter;
+        let companion = self.reporter.birth.is_none();
         let device = self.outbox.device().clone();
         let shown = broker.shown();
-        let options = match connect::options(broker, &device, periods) {
+        let options = match connect::options(broker, &device, periods, companion) {
             Ok(options) => options,
             Err(reason) => return End::Lost { mood: Mood::Sad, reason, lasted: None },
         };
         let (client, eventloop) = AsyncClient::builder(options).capacity(4).build();
         let accepted = Notify::new();
-        let mut pump = pin!(pump(eventloop, &accepted));
+        let orders = self.reporter.commands.clone().map(|to| (Topic::Command.of(&device), to));
+        let mut pump = pin!(pump(eventloop, &accepted, orders.as_ref()));
         let mut connected: Option<Duration> = None;
         let mut under_way: Option<UnderWay> = None;
         loop {
@@ -137,7 +153,12 @@ impl<'a> Desk<'a> {
                 () = accepted.notified(), if connected.is_none() => {
                     connected = Some(self.sources.clock.monotonic());
                     self.outbox.connected();
-                    self.sources.board.set(COMPONENT, Mood::Happy, format!("connected to {shown}"));
+                    if let Some((topic, _)) = &orders
+                        && let Err(error) = client.try_subscribe(topic.as_str(), QoS::AtLeastOnce)
+                    {
+                        tracing::warn!("commands cannot be asked for: {error}");
+                    }
+                    self.sources.board.set(component, Mood::Happy, format!("connected to {shown}"));
                     self.speak_of_dropped();
                 }
                 outcome = UnderWay::outcome(&mut under_way) => {
@@ -206,7 +227,7 @@ impl<'a> Desk<'a> {
                 // Refused for good: telling it again and again would keep back everything else.
                 let topic = self.outbox.message(item).topic;
                 let reason = format!("the broker at {shown} does not take {topic}: {error}");
-                self.sources.board.set(COMPONENT, Mood::Sad, reason);
+                self.sources.board.set(self.reporter.component, Mood::Sad, reason);
                 self.outbox.told(item);
             }
         }
@@ -217,7 +238,7 @@ impl<'a> Desk<'a> {
         if new > 0 {
             self.dropped_told = self.outbox.dropped();
             let message = format!("{new} events were dropped while the broker was away");
-            self.sources.board.event(EventKind::Loss, COMPONENT, message);
+            self.sources.board.event(EventKind::Loss, self.reporter.component, message);
         }
     }
 }
@@ -253,10 +274,28 @@ impl UnderWay {
 }
 
 /// Keeps the connection going; returns with its end. Never dropped half-way through a packet.
-async fn pump(mut eventloop: EventLoop, accepted: &Notify) -> ConnectionError {
+async fn pump(
+    mut eventloop: EventLoop,
+    accepted: &Notify,
+    orders: Option<&(String, mpsc::Sender<Incoming>)>,
+) -> ConnectionError {
     loop {
         match eventloop.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => accepted.notify_one(),
+            Ok(Event::Incoming(Packet::Publish(publish))) => {
+                let Some((topic, to)) = orders else { continue };
+                // An empty message only takes back what the broker kept.
+                if publish.topic != topic.as_bytes() || publish.payload.is_empty() {
+                    continue;
+                }
+                let incoming = Incoming { payload: publish.payload, retained: publish.retain };
+                if to.try_send(incoming).is_err() {
+                    tracing::warn!("too many commands at once; one was passed over");
+                }
+            }
+            Ok(Event::Incoming(Packet::SubAck(answer))) => {
+                tracing::debug!("commands: the broker answered {:?}", answer.return_codes);
+            }
             Ok(Event::Outgoing(Outgoing::Disconnect)) => {
                 tracing::debug!("disconnected");
             }

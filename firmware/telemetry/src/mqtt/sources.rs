@@ -4,16 +4,17 @@ use std::{future::pending, time::Duration};
 
 use bytes::Bytes;
 use protocol::{
+    command::Ack,
     payload::{self, Event as BoardEvent, Health, Lifecycle},
     topics::ComponentName,
 };
 use tokio::{
-    sync::{broadcast, watch},
+    sync::{broadcast, mpsc, watch},
     time::{Interval, MissedTickBehavior, interval},
 };
 use watchdog::{board::Board, clock::SharedClock, mood::Mood};
 
-use super::{COMPONENT, MAX_PREVIEW, Reporter, outbox::Outbox};
+use super::{MAX_PREVIEW, Reporter, outbox::Outbox};
 use crate::vitals::Vitals;
 
 /// Where what is told comes from.
@@ -25,6 +26,7 @@ pub(super) struct Sources<'a> {
     changes: watch::Receiver<u64>,
     events: broadcast::Receiver<BoardEvent>,
     preview: Option<watch::Receiver<Option<Bytes>>>,
+    answers: Option<mpsc::Receiver<Ack>>,
     health_ticks: Interval,
     preview_ticks: Interval,
 }
@@ -34,6 +36,7 @@ impl<'a> Sources<'a> {
         reporter: &'a Reporter,
         board: &'a Board,
         clock: &'a SharedClock,
+        answers: Option<mpsc::Receiver<Ack>>,
         outbox: &mut Outbox,
     ) -> Self {
         let ticks = |period: Duration| {
@@ -60,6 +63,7 @@ impl<'a> Sources<'a> {
             changes,
             events,
             preview,
+            answers,
             health_ticks: ticks(reporter.periods.health),
             preview_ticks: ticks(reporter.periods.preview),
         }
@@ -77,6 +81,7 @@ impl<'a> Sources<'a> {
                 Err(broadcast::error::RecvError::Lagged(count)) => outbox.missed_events(count),
                 Err(broadcast::error::RecvError::Closed) => pending().await,
             },
+            answer = next_answer(&mut self.answers) => outbox.push_answer(answer),
             _ = self.health_ticks.tick() => outbox.set_health(self.health(outbox.dropped())),
             _ = self.preview_ticks.tick() => self.take_preview(outbox),
         }
@@ -87,6 +92,9 @@ impl<'a> Sources<'a> {
         while let Ok(event) = self.events.try_recv() {
             outbox.push_event(event);
         }
+        while let Some(Ok(answer)) = self.answers.as_mut().map(mpsc::Receiver::try_recv) {
+            outbox.push_answer(answer);
+        }
         self.moods(outbox);
     }
 
@@ -94,7 +102,7 @@ impl<'a> Sources<'a> {
         let snapshot = self.board.snapshot();
         // Whoever reads this is connected, so our own mood is no cause for alarm.
         let alarm = snapshot.iter().any(|(name, status)| {
-            name != COMPONENT && matches!(status.mood, Mood::Sad | Mood::Lost)
+            name != self.reporter.component && matches!(status.mood, Mood::Sad | Mood::Lost)
         });
         outbox.set_state(if alarm { Lifecycle::Alert } else { Lifecycle::Ready });
         let named = snapshot
@@ -135,4 +143,15 @@ impl<'a> Sources<'a> {
             None => {}
         }
     }
+}
+
+/// The next answer to a command; for ever, when there is nobody who answers. Cancel-safe.
+async fn next_answer(answers: &mut Option<mpsc::Receiver<Ack>>) -> Ack {
+    if let Some(from) = answers {
+        if let Some(answer) = from.recv().await {
+            return answer;
+        }
+        *answers = None;
+    }
+    pending().await
 }

@@ -12,7 +12,10 @@ use std::{
 };
 
 use protocol::config::{self, Mqtt};
-use rumqttc::{AsyncClient, Event, MqttOptions, Packet, Publish, QoS, TlsConfiguration, Transport};
+use rumqttc::{
+    AsyncClient, Event, MqttOptions, Packet, Publish, PublishOptions, QoS, TlsConfiguration,
+    Transport,
+};
 use tempfile::TempDir;
 use tokio::{
     net::TcpStream,
@@ -227,6 +230,38 @@ impl Listener {
 }
 
 impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Somebody who says things to devices.
+pub(crate) struct Operator {
+    client: AsyncClient,
+    task: JoinHandle<()>,
+}
+
+impl Operator {
+    /// Connects.
+    pub(crate) fn at(broker: &Broker) -> Self {
+        let options = MqttOptions::new(listener_id(), ("127.0.0.1", broker.port()));
+        let (client, mut eventloop) = AsyncClient::builder(options).capacity(10).build();
+        let task = tokio::spawn(async move { while eventloop.poll().await.is_ok() {} });
+        Self { client, task }
+    }
+
+    /// Says something; returns when the broker has it.
+    pub(crate) async fn say(&self, topic: &str, payload: &str, retain: bool) {
+        let options = PublishOptions::at_least_once().retain(retain);
+        let said = self.client.try_publish_tracked(topic, payload.to_owned(), options).unwrap();
+        tokio::time::timeout(PATIENCE, said.wait_completion_async())
+            .await
+            .expect("the broker takes it in time")
+            .expect("the broker takes it");
+    }
+}
+
+impl Drop for Operator {
     fn drop(&mut self) {
         self.task.abort();
     }

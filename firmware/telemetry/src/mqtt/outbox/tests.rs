@@ -11,14 +11,15 @@ fn at() -> jiff::Timestamp {
 }
 
 fn outbox() -> Outbox {
-    Outbox::new(Birth {
+    let birth = Birth {
         v: VERSION,
         device: "box-7".parse().unwrap(),
         role: Role::Collector,
         version: "0.1.0".to_owned(),
         started: at(),
         rooms: vec!["demo".parse().unwrap()],
-    })
+    };
+    Outbox::new(birth.device.clone(), Some(birth))
 }
 
 fn event(seq: u64) -> Event {
@@ -247,4 +248,27 @@ proptest! {
         prop_assert!(told <= seq);
         prop_assert_eq!(known, wanted);
     }
+}
+
+#[test]
+fn a_companion_tells_components_answers_and_events_and_nothing_else() {
+    let mut outbox = Outbox::new("box-7".parse().unwrap(), None);
+    outbox.connected();
+    outbox.set_health(health(1));
+    outbox.set_state(Lifecycle::Alert);
+    assert_eq!(outbox.next(), None);
+    outbox.push_event(event(1));
+    for i in 0..MAX_ANSWERS + 1 {
+        let state = protocol::command::AckState::Done;
+        outbox.push_answer(Ack::new(None, state, i.to_string()));
+    }
+    let mut told = Vec::new();
+    while let Some(item) = outbox.next() {
+        let message = outbox.message(&item);
+        told.push((message.topic, message.retain, message.surely));
+        outbox.told(&item);
+    }
+    assert_eq!(told.len(), MAX_ANSWERS + 1, "the oldest answer went");
+    assert_eq!(told[0], ("backrow/box-7/command/ack".to_owned(), false, true));
+    assert_eq!(told[MAX_ANSWERS].0, "backrow/box-7/event");
 }

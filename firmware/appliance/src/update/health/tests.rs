@@ -1,0 +1,169 @@
+use std::{os::unix::fs::PermissionsExt, sync::Arc};
+
+use watchdog::clock::FakeClock;
+
+use super::*;
+use crate::{image::Slot, update::gate};
+
+/// A box below a folder, with scripts for `rauc` and `systemctl` that note how they were called.
+struct Rig {
+    dir: tempfile::TempDir,
+    clock: FakeClock,
+    health: Health,
+    good: watch::Receiver<bool>,
+}
+
+fn rig(boot: Boot, version: &str) -> Rig {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = Paths::under(dir.path());
+    let script = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\ncd {}\n{text}", dir.path().display())).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.into_os_string()
+    };
+    let programs = Programs {
+        rauc: vec![script("rauc", "echo \"$@\" >> called; test ! -e rauc-fails")],
+        systemctl: script(
+            "systemctl",
+            "case $1 in list-units) cat failed 2>/dev/null;; show) cat unit;; *) echo \"$@\" >> called;; esac; true",
+        ),
+    };
+    let clock = FakeClock::at("2026-02-03T04:05:06Z".parse().unwrap());
+    let shared: SharedClock = Arc::new(clock.clone());
+    let (good, is_good) = watch::channel(false);
+    let health = Health {
+        image: Image { version: version.into(), board: "bench_x86_64".into(), built: 0 },
+        reached: watch::channel(true).1,
+        board: Board::new(shared.clone()),
+        clock: shared,
+        good: Arc::new(good),
+        paths,
+        programs,
+        boot,
+    };
+    Rig { dir, clock, health, good: is_good }
+}
+
+impl Rig {
+    fn begin(&self) -> String {
+        let Health { paths, image, boot, board, clock, .. } = &self.health;
+        begin(paths, image, boot, board, clock)
+    }
+
+    fn called(&self) -> String {
+        fs::read_to_string(self.dir.path().join("called")).unwrap_or_default()
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).unwrap();
+    }
+}
+
+fn on_try(attempt: u32, slot: Slot) -> Boot {
+    Boot { id: format!("boot-{attempt}-{slot}"), slot: Some(slot), attempt }
+}
+
+fn pending() -> Update {
+    Update {
+        v: 1,
+        from: "1.0".into(),
+        to: "1.1".into(),
+        slot: Some(Slot::B),
+        at: "2026-02-03T04:00:00Z".parse().unwrap(),
+        during: "boot-0-A".into(),
+        asked_by: "CONFIG".into(),
+        state: Outcome::Pending,
+        reason: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn what_systemd_says_is_understood() {
+    let rig = rig(on_try(1, Slot::B), "1.1");
+    rig.put("failed", "a.service loaded failed failed A thing\nb.mount loaded failed failed B\n");
+    rig.put("unit", "ActiveState=activating\nSubState=start\nActiveEnterTimestampMonotonic=0\n");
+    let seen = rig.health.seen().await.unwrap();
+    assert_eq!(seen.failed, ["a.service", "b.mount"]);
+    assert_eq!(seen.collector, Collector::NotWanted, "the box has no site");
+    kept::write(&rig.health.paths.site(), b"", 0o600).unwrap();
+    let seen = rig.health.seen().await.unwrap();
+    assert_eq!(seen.collector, Collector::Down("activating, start".into()));
+    rig.put("unit", "ActiveState=active\nSubState=running\nActiveEnterTimestampMonotonic=17\n");
+    assert_eq!(rig.health.seen().await.unwrap().collector, Collector::Ready(17));
+    assert_eq!(unit_state(""), Collector::Down("unknown".into()));
+}
+
+#[tokio::test]
+async fn a_healthy_try_is_marked_good_once_and_the_update_is_settled() {
+    let rig = rig(on_try(1, Slot::B), "1.1");
+    pending().keep(&rig.health.paths).unwrap();
+    rig.begin();
+    rig.put("unit", "ActiveState=active\nActiveEnterTimestampMonotonic=17\n");
+    kept::write(&rig.health.paths.site(), b"", 0o600).unwrap();
+    let mut gate = Gate::new(false, 0, rig.health.clock.monotonic());
+    let look = async |gate: &mut Gate| {
+        let seen = rig.health.seen().await.unwrap();
+        rig.health.act(gate, &seen).await
+    };
+    assert!(!look(&mut gate).await);
+    rig.clock.advance(gate::READY);
+    rig.put("rauc-fails", "");
+    look(&mut gate).await;
+    assert!(!gate.is_good() && !*rig.good.borrow());
+    fs::remove_file(rig.dir.path().join("rauc-fails")).unwrap();
+    look(&mut gate).await;
+    look(&mut gate).await;
+    assert!(gate.is_good() && *rig.good.borrow());
+    assert_eq!(rig.called(), "status mark-good\nstatus mark-good\n");
+    assert_eq!(Update::last(&rig.health.paths).unwrap().state, Outcome::Good);
+    let told = rig.health.board.get(COMPONENT).unwrap();
+    assert_eq!(
+        (told.mood, told.reason.as_str()),
+        (Mood::Happy, "1.1 works and stays; it was 1.0 before")
+    );
+    assert!(Boots::read(&rig.health.paths).newest().unwrap().good);
+    assert!(super::super::install::slot_is_good(&rig.health.paths, &rig.health.boot));
+}
+
+#[tokio::test]
+async fn a_try_with_a_failed_unit_is_given_up_and_the_old_image_says_why() {
+    let mut rig = rig(on_try(1, Slot::B), "1.1");
+    pending().keep(&rig.health.paths).unwrap();
+    rig.begin();
+    rig.put("failed", "sad.service loaded failed failed Sad\n");
+    let mut gate = Gate::new(false, 0, Duration::ZERO);
+    let seen = rig.health.seen().await.unwrap();
+    assert!(!rig.health.act(&mut gate, &seen).await);
+    assert_eq!(rig.health.board.get(UNITS).unwrap().mood, Mood::Sad);
+    rig.clock.advance(gate::PATIENCE);
+    assert!(rig.health.act(&mut gate, &seen).await);
+    assert_eq!(rig.called(), "--no-block reboot\n");
+    end(&rig.health.paths, &rig.health.boot);
+
+    // The boot loader falls back.
+    rig.health.boot = on_try(0, Slot::A);
+    rig.health.image.version = "1.0".into();
+    let because = rig.begin();
+    assert_eq!(because, "the box restarted itself: not healthy after 15 min: sad.service failed");
+    let why = "the update to 1.1 was tried once and did not become healthy: not healthy after 15 min: \
+               sad.service failed; 1.0 runs again";
+    let told = rig.health.board.get(COMPONENT).unwrap();
+    assert_eq!((told.mood, told.reason.as_str()), (Mood::Sad, why));
+    rig.health.became_good();
+    assert_eq!(rig.health.board.get(COMPONENT).unwrap().mood, Mood::Sad, "it stays in sight");
+    assert_eq!(Update::last(&rig.health.paths).unwrap().state, Outcome::RolledBack);
+    assert!(rig.health.board.events().iter().any(|event| event.message == why));
+}
+
+#[test]
+fn a_start_without_a_good_end_was_a_loss_of_power() {
+    let mut rig = rig(on_try(0, Slot::A), "1.0");
+    assert!(rig.begin().starts_with("the first start"));
+    assert!(rig.begin().starts_with("the first start"), "the same boot");
+    rig.health.boot.id = "next".into();
+    assert!(rig.begin().starts_with("power was lost"));
+    end(&rig.health.paths, &rig.health.boot);
+    rig.health.boot.id = "third".into();
+    assert!(rig.begin().contains("on purpose"));
+}
