@@ -24,6 +24,7 @@ mod section;
 pub mod site;
 pub mod ssh;
 pub mod units;
+pub mod uplink;
 mod values;
 
 pub use diagnose::{ConfigError, Problem};
@@ -34,6 +35,7 @@ pub use on_box::OnBox;
 pub use secret::Secret;
 pub use site::Site;
 pub use units::{BitRate, ByteSize, Span};
+pub use uplink::Uplink;
 pub use url::Url;
 
 #[cfg(test)]

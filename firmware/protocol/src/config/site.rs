@@ -15,7 +15,8 @@ use super::{
     mqtt::{self, Mqtt},
     on_box::{self, OnBox},
     section::{Section, read_document},
-    units::{BitRate, ByteSize},
+    units::BitRate,
+    uplink::{self, Uplink},
     values::{Address, Choice, Int, Schemes, Text},
 };
 use crate::{
@@ -227,13 +228,6 @@ pub enum AudioDevice {
     Alsa(String),
 }
 
-/// Sending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Uplink {
-    /// Segments kept in memory while the encoder is away, in all.
-    pub memory: ByteSize,
-}
-
 struct Ingest;
 
 impl Schemes for Ingest {
@@ -263,15 +257,7 @@ pub fn load(text: &str, file: &Path) -> Result<Site, ConfigError> {
         let source = source(root, base);
         let video = video(root);
         let audio = audio(root);
-        let uplink = root.section("uplink");
-        let memory = uplink.or("memory", ByteSize(64 << 20));
-        if memory.0 < 1 << 20 {
-            let why = format!(
-                "`memory` in [uplink] is {memory}; it must be at least 1MiB, a few seconds"
-            );
-            uplink.problem("memory", why);
-        }
-        uplink.close();
+        let uplink = uplink::read(root, base);
         let mqtt = mqtt::read(root, base);
         let on_box = on_box::read(root, base);
         Some(Site {
@@ -281,7 +267,7 @@ pub fn load(text: &str, file: &Path) -> Result<Site, ConfigError> {
             source: source?,
             video,
             audio,
-            uplink: Uplink { memory },
+            uplink,
             mqtt,
             on_box,
         })

@@ -43,6 +43,7 @@ fn a_site_needs_little() {
     assert_eq!(site.video.bitrate, BitRate(1_500_000));
     assert_eq!((site.audio.device, site.audio.channels), (AudioDevice::Auto, Channels::Stereo));
     assert_eq!(site.uplink.memory, ByteSize(64 << 20));
+    assert_eq!((site.uplink.spool, site.uplink.spool_min_free), (None, ByteSize(256 << 20)));
     assert_eq!(site.mqtt, None);
     assert_eq!(site.encoder.shown(), "https://enc.example.org");
 }
@@ -74,6 +75,8 @@ bitrate = "128k"
 channels = "left"
 [uplink]
 memory = "1GiB"
+spool = "recordings"
+spool_min_free = "1GiB"
 [mqtt]
 url = "mqtts://broker.example.org"
 username = "box-7"
@@ -90,6 +93,8 @@ key = "box.key"
     assert_eq!(site.source.format, MixerFormat::DvSwitch);
     assert_eq!(site.source.path.as_deref(), Some(Path::new("/talks/talk.mp4")));
     assert_eq!(site.audio.device, AudioDevice::Alsa("hw:CARD=Grabber".into()));
+    assert_eq!(site.uplink.spool.as_deref(), Some(Path::new("/etc/backrow/recordings")));
+    assert_eq!(site.uplink.spool_min_free, ByteSize(1 << 30));
     let mqtt = site.mqtt.clone().unwrap();
     assert_eq!((mqtt.tls(), mqtt.host(), mqtt.port()), (true, "broker.example.org", 8883));
     assert_eq!(mqtt.ca.as_deref(), Some(Path::new("/etc/ssl/broker.pem")));
@@ -166,12 +171,15 @@ fn documented() -> Vec<&'static str> {
 
 #[test]
 fn the_documentation_tells_the_truth() {
-    let [short_site, whole_site, short_encoder, whole_encoder] = documented()[..] else {
-        panic!("the shortest and the whole of each file");
+    let [short_site, whole_site, box_site, short_encoder, whole_encoder] = documented()[..] else {
+        panic!("the shortest and the whole of each file, and a box's");
     };
     let site =
         |text| site::load(text, Path::new("/etc/site.toml")).unwrap_or_else(|e| panic!("{e}"));
     let (short, whole) = (site(short_site), site(whole_site));
+    let on_box = site(box_site).on_box;
+    assert!(on_box.network.wifi.is_some() && on_box.network.wired_auth.is_some());
+    assert_eq!((on_box.ssh_keys.len(), on_box.time_servers.len()), (1, 1));
     assert_eq!(
         (short.video, &short.audio, short.uplink),
         (whole.video, &whole.audio, whole.uplink)
