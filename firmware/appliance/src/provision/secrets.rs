@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, ops::Range};
 use super::document::{Found, find, replace};
 
 /// What stands in the file for a secret that the box keeps.
-pub const MARKER: &str = "kept-on-the-box";
+pub(super) const MARKER: &str = "kept-on-the-box";
 
 /// Secrets by the keys they are the values of.
-pub type Secrets = BTreeMap<String, String>;
+pub(super) type Secrets = BTreeMap<String, String>;
 
 /// Values that are secret as a whole.
 const WHOLE: &[&str] =
