@@ -1,7 +1,7 @@
 # Backrow: `make run` streams a room on this machine, `make test` proves the whole.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test vm-test vm-test-full bench web build setup setup-test footage check fuzz clean dist image
+.PHONY: help run test vm-test vm-test-full bench web build setup setup-test footage check fuzz clean dist image bench-image
 
 FUZZ_SECONDS ?= 60
 # cargo-fuzz needs the compiler's unstable flags: a nightly if there is one, else they are unlocked.
@@ -79,6 +79,9 @@ check: setup-test web
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	shellcheck setup.sh run.sh .ci/run
+	shellcheck -xa flash.sh
+	shellcheck -x board/common/*.sh board/bench/*.sh board/bench/initrd-init \
+		overlay/usr/lib/backrow/boot-disk overlay/usr/lib/backrow/ssh-host-key
 
 # Everything that parses bytes from outside; the corpus in fuzz/corpus is kept.
 fuzz: setup-test
@@ -96,6 +99,11 @@ bench: build footage
 # Our sources and all their crates in one archive, the same bytes for the same commit.
 dist: web
 	./buildroot/source-archive.sh
+
+# The box of Debian's packages that the tests boot: docs/box.md, "The bench image".
+ARCHITECTURE ?= x86_64
+bench-image: setup-test web
+	./board/bench/build.sh '$(ARCHITECTURE)'
 
 # The box's image; takes an hour or two the first time.
 image: dist

@@ -42,13 +42,12 @@ fi
 # 2. The programs, as the tests build them, or as they are in PROGRAMS=folder; without what only a
 # debugger reads.
 if [ -z "${PROGRAMS:-}" ]; then
-  cargo build --locked --quiet -p backrow-collector -p backrow-appliance \
-    --bin collector --bin appliance
+  cargo build --workspace --bins --locked --quiet
 fi
 programs=$work/programs
 mkdir -p "$programs"
 for program in collector appliance; do
-  strip --strip-debug -o "$programs/$program" "${PROGRAMS:-target/debug}/$program" 2>/dev/null ||
+  strip --strip-all -o "$programs/$program" "${PROGRAMS:-target/debug}/$program" 2>/dev/null ||
     install -m 755 "$PROGRAMS/$program" "$programs/$program"
 done
 

@@ -24,6 +24,8 @@ printf '%s\n' "${parts[@]}" > "$work/parts"
 mkdir "$work/build"
 cp "$here/modules" "$here/initrd-init" "$here/inside.sh" "$work/build/"
 
+# shellcheck disable=SC2016 # mmdebstrap runs the hooks, and says what $1 is
+run_inside='chroot "$1" sh /build/inside.sh'
 include=$(IFS=,; echo "${whole[*]}")
 mmdebstrap --quiet --variant=apt --architectures="$architecture" --include="$include" \
   --aptopt='Apt::Install-Recommends "false"' \
@@ -37,6 +39,6 @@ mmdebstrap --quiet --variant=apt --architectures="$architecture" --include="$inc
   --customize-hook="cp -nt '$debs' \"\$1\"/var/cache/apt/archives/*.deb" \
   --customize-hook="cp -r $work/build \"\$1\"/" \
   --customize-hook="$here/parts.sh \"\$1\" $work/parts '$debs'" \
-  --customize-hook='chroot "$1" sh /build/inside.sh' \
+  --customize-hook="$run_inside" \
   --format=tar bookworm - > "$out.new"
 mv "$out.new" "$out"
