@@ -17,7 +17,7 @@ bench=$backrow/target/bench
 work=$bench/$board.work
 image=$bench/backrow-$board.img
 mkdir -p "$bench" "$work"
-keys=${KEYS:-$backrow/keys}
+keys=$(signing_keys)
 
 case "$architecture" in
   x86_64) debian=amd64 grub=x86_64-efi loader=BOOTX64.EFI console=ttyS0,115200 ;;
@@ -51,7 +51,6 @@ for program in collector appliance; do
     install -m 755 "$PROGRAMS/$program" "$programs/$program"
 done
 
-development_keys "$keys"
 development_keys "$bench/other-keys"
 
 state=$(fingerprint overlay board "$programs" "$keys/ca.cert.pem")-$(basename "$root")

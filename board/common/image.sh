@@ -7,7 +7,7 @@
 #   make_config DIR · make_data DIR
 #   make_disk DIR ARCHITECTURE OUT [LAYOUT]   the disk from what is in DIR
 #   make_bundle SLOT BOARD VERSION KEYS OUT [BOOT]   BOOT: the slot's boot partition, on a Pi
-#   development_keys DIR            a certificate authority for images that are not released
+#   signing_keys                    the folder of the keys to sign with
 #   size_report ROOT SLOT DISK
 
 backrow=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -21,8 +21,20 @@ version() {
   sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$backrow/Cargo.toml"
 }
 
+# Where the signing keys are: KEYS, or keys/ with ones for development, made when there are none.
+signing_keys() {
+  local keys=${KEYS:-keys}
+  [[ $keys = /* ]] || keys=$backrow/$keys
+  if [ -n "${KEYS:-}" ]; then
+    [ -s "$keys/signer.key.pem" ] || { say "no signer.key.pem in $keys"; return 1; }
+  else
+    development_keys "$keys"
+  fi
+  echo "$keys"
+}
+
 # A certificate authority and a key to sign with, for development: made once, never in the tree. A
-# release is signed with KEYS=folder, which has the same three files (and need not have ca.key.pem).
+# release is signed with KEYS=folder: ca.cert.pem, signer.cert.pem and signer.key.pem.
 development_keys() {
   local dir=$1
   [ -s "$dir/signer.cert.pem" ] && return

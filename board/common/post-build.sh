@@ -6,8 +6,7 @@ set -euo pipefail
 source "$(dirname "$0")/image.sh"
 target=$1
 board=$2
-keys=${KEYS:-$backrow/keys}
-development_keys "$keys"
+keys=$(signing_keys)
 
 # GRUB looks for one name in every slot.
 mkdir -p "$target/boot"

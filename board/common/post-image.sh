@@ -6,7 +6,7 @@ set -euo pipefail
 source "$(dirname "$0")/image.sh"
 images=$1
 board=$2
-keys=${KEYS:-$backrow/keys}
+keys=$(signing_keys)
 out=$images/backrow-$board
 PATH=$HOST_DIR/bin:$HOST_DIR/sbin:$PATH
 
