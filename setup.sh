@@ -23,7 +23,7 @@ test_packages=(
   espeak-ng openssl procps util-linux shellcheck
   # the box in an emulated machine, its disk and its file systems
   qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 mtools openssh-client
-  e2fsprogs dosfstools
+  e2fsprogs dosfstools fusefat
   # images and flash.sh
   bmap-tools fdisk genimage zstd xz-utils
   mmdebstrap squashfs-tools grub-common grub-efi-amd64-bin rauc systemd
