@@ -84,7 +84,7 @@ check: setup-test web
 		overlay/usr/lib/backrow/boot-disk overlay/usr/lib/backrow/ssh-host-key
 
 # Everything that parses bytes from outside; the corpus in fuzz/corpus is kept.
-fuzz: setup-test
+fuzz: setup-test web
 	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	set -e; for target in command flv rtmp site; do \
 		work=$$(mktemp -d); \
