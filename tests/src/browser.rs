@@ -280,6 +280,16 @@ impl Browser {
         self.devtools("Network.setBlockedURLs", &json!({ "urls": patterns })).await;
     }
 
+    /// Makes the page's area that large, on a phone without scroll bars.
+    ///
+    /// # Panics
+    /// When the browser refuses.
+    pub async fn resize(&self, width: u32, height: u32, phone: bool) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone });
+        self.devtools("Emulation.setDeviceMetricsOverride", &size).await;
+    }
+
     /// Saves what is seen as a PNG file.
     ///
     /// # Panics

@@ -138,6 +138,7 @@ function hear(value: unknown): void {
   heard = Date.now();
   attempt = 0;
   show(picture);
+  watch();
 }
 
 function parse(data: unknown): unknown {
