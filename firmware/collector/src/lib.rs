@@ -3,4 +3,5 @@
 pub mod capture;
 pub mod daemon;
 pub mod devices;
+pub mod spool;
 pub mod uplink;

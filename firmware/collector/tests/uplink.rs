@@ -121,7 +121,7 @@ impl Bench {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = clock::system();
         let board = Board::new(clock.clone());
-        let queue = Queue::new(1 << 20);
+        let queue = Queue::new(1 << 20, None);
         let script = Shared::default();
         for (seq, answer) in answers {
             script.lock().unwrap().answers.entry(*seq).or_default().push(*answer);

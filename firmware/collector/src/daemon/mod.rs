@@ -33,11 +33,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use watchdog::board::Board;
-use watchdog::clock;
+use watchdog::clock::{self, SharedClock};
 
 use self::capture::Capture;
 use self::local::{Local, Made};
 use self::stream::{Output, Stream};
+use crate::spool::{self, Spool};
 use crate::uplink::queue::Queue;
 use crate::uplink::{http, rtmp};
 
@@ -86,12 +87,13 @@ async fn run(site: Site) -> anyhow::Result<()> {
     let site = Arc::new(site);
     let clock = clock::system();
     let board = Board::new(clock.clone());
-    let session = SessionId::new(clock.utc());
+    let (session, spool) = session(&site, &board, &clock).await;
     let program = std::env::current_exe().context("this program cannot find itself")?;
     let (sending, telling, capturing) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
 
-    let queue = Queue::new(usize::try_from(site.uplink.memory.0).unwrap_or(usize::MAX));
+    let memory = usize::try_from(site.uplink.memory.0).unwrap_or(usize::MAX);
+    let queue = Queue::new(memory, spool.clone());
     let (output, uplink) = uplink(&site, session, &queue, &board)?;
     board.set(http::COMPONENT, Mood::Waking, format!("going to {}", site.encoder.shown()));
 
@@ -184,10 +186,16 @@ async fn run(site: Site) -> anyhow::Result<()> {
         && !sender.drain(LAST_WORDS).await
     {
         let (segments, ..) = queue.with(|ledger| ledger.backlog());
-        tracing::warn!(segments, "the encoder has not confirmed the last segments; they are lost");
+        let fate = if spool.is_some() { "the next start sends them" } else { "they are lost" };
+        tracing::warn!(segments, "the encoder has not confirmed the last segments; {fate}");
     }
     sending.cancel();
     let _ = tokio::time::timeout(LAST_WORDS, uplink).await;
+    if let Some(spool) = &spool
+        && !spool.finish(LAST_WORDS).await
+    {
+        tracing::warn!("the disk has not taken the last segments");
+    }
     telling.cancel();
     let _ = petting.await;
     if let Some(local) = local {
@@ -197,6 +205,25 @@ async fn run(site: Site) -> anyhow::Result<()> {
         let _ = tokio::time::timeout(LAST_WORDS, reporter).await;
     }
     Ok(())
+}
+
+/// The session that begins, and where its segments are kept on disk. (RTMP has no segments.)
+async fn session(site: &Site, board: &Board, clock: &SharedClock) -> (SessionId, Option<Spool>) {
+    let root = match (&site.uplink.spool, &site.encoder) {
+        (Some(root), Destination::Ingest { .. }) => root.clone(),
+        _ => return (SessionId::new(clock.utc()), None),
+    };
+    let session = spool::new_session(&root, &site.room, clock.utc()).await;
+    let settings = spool::Settings { root, min_free: site.uplink.spool_min_free.0 };
+    let (board, clock) = (board.clone(), clock.clone());
+    match Spool::start(settings, site.room.clone(), session, board.clone(), clock) {
+        Ok(spool) => (session, Some(spool)),
+        Err(error) => {
+            let why = format!("cannot be started: {error}; segments are kept in memory only");
+            board.set(spool::COMPONENT, Mood::Sad, why);
+            (session, None)
+        }
+    }
 }
 
 fn uplink(
@@ -248,8 +275,12 @@ fn numbers(
     numbers.insert("backlog_ms".into(), ms.into());
     numbers.insert("confirmed_segments".into(), totals.confirmed.into());
     numbers.insert("confirmed_bytes".into(), totals.confirmed_bytes.into());
-    numbers.insert("lost_segments".into(), totals.lost.into());
-    numbers.insert("lost_ms".into(), totals.lost_ms.into());
+    let (lost, lost_ms) = queue.spool().map_or((0, 0), Spool::lost);
+    numbers.insert("lost_segments".into(), (totals.lost + lost).into());
+    numbers.insert("lost_ms".into(), (totals.lost_ms + lost_ms).into());
+    if let Some(spool) = queue.spool() {
+        spool.numbers(&mut numbers);
+    }
     if let Some(health) = &*health.borrow()
         && let Ok(health) = serde_json::to_value(health)
     {

@@ -3,9 +3,11 @@
 //!
 //! A segment is sent live from its first byte on. If that fails it is tried again at once while
 //! it is still one of the newest two; then it waits its turn among the late ones, which go one
-//! at a time, so that live always has the line.
+//! at a time, so that live always has the line. What only the spool has goes last
+//! ([`backfill`](super::backfill)).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use protocol::ingest::{self, Confirmation, Problem};
@@ -94,10 +96,12 @@ impl SendError {
 /// Sends a [`Queue`] to a [`Destination`].
 #[derive(Clone)]
 pub struct Sender {
-    client: reqwest::Client,
-    destination: Arc<Destination>,
-    queue: Queue,
-    board: Board,
+    pub(super) client: reqwest::Client,
+    pub(super) destination: Arc<Destination>,
+    pub(super) queue: Queue,
+    pub(super) board: Board,
+    /// The encoder has confirmed a segment since anything last failed.
+    pub(super) connected: Arc<AtomicBool>,
 }
 
 impl Sender {
@@ -120,7 +124,8 @@ impl Sender {
             builder = builder.tls_certs_merge([reqwest::Certificate::from_pem(pem)?]);
         }
         let client = builder.build()?;
-        Ok(Self { client, destination: Arc::new(destination), queue, board })
+        let connected = Arc::default();
+        Ok(Self { client, destination: Arc::new(destination), queue, board, connected })
     }
 
     /// Sends until cancelled; segments that are on their way then are still awaited by
@@ -130,6 +135,14 @@ impl Sender {
         let late = self.clone();
         tasks
             .spawn(cancel.clone().run_until_cancelled_owned(async move { late.send_late().await }));
+        if let Some(spool) = self.queue.spool().cloned() {
+            let sender = self.clone();
+            tasks.spawn(
+                cancel
+                    .clone()
+                    .run_until_cancelled_owned(async move { sender.send_spooled(spool).await }),
+            );
+        }
         let mut changes = self.queue.changes();
         let mut next = 0;
         loop {
@@ -217,19 +230,41 @@ impl Sender {
         let to = &self.destination;
         let cursor = Arc::new(Cursor::default());
         let body = reqwest::Body::wrap_stream(self.queue.body(seq, cursor.clone()));
-        let request = self
-            .client
-            .put(format!("{}{}", to.base, ingest::segment_path(&to.room, &to.session, seq)))
-            .header(reqwest::header::AUTHORIZATION, ingest::bearer(&to.token))
-            .header(reqwest::header::CONTENT_TYPE, ingest::CONTENT_TYPE)
-            .header(ingest::DEVICE_HEADER, to.device.as_str())
-            .body(body)
-            .send();
+        let request = self.request(&to.session, seq, body).send();
         let response = tokio::select! {
             response = request => response.map_err(|error| self.unreachable(&error))?,
             () = self.stalled(seq, &cursor) =>
                 return Err(SendError::Stalled { base: to.base.clone() }),
         };
+        let confirmation: Confirmation = self.answer(response).await?;
+        self.queue.confirm(seq, &confirmation)?;
+        self.connected.store(true, Ordering::Relaxed);
+        self.queue.touch();
+        self.report_confirmed(seq);
+        Ok(())
+    }
+
+    /// A PUT of a segment of any session.
+    pub(super) fn request(
+        &self,
+        session: &SessionId,
+        seq: u64,
+        body: reqwest::Body,
+    ) -> reqwest::RequestBuilder {
+        let to = &self.destination;
+        self.client
+            .put(format!("{}{}", to.base, ingest::segment_path(&to.room, session, seq)))
+            .header(reqwest::header::AUTHORIZATION, ingest::bearer(&to.token))
+            .header(reqwest::header::CONTENT_TYPE, ingest::CONTENT_TYPE)
+            .header(ingest::DEVICE_HEADER, to.device.as_str())
+            .body(body)
+    }
+
+    /// What the encoder says, if it is a yes.
+    pub(super) async fn answer<T: serde::de::DeserializeOwned>(
+        &self,
+        response: reqwest::Response,
+    ) -> Result<T, SendError> {
         let status = response.status();
         if !status.is_success() {
             let text = response.text().await.unwrap_or_default();
@@ -239,12 +274,7 @@ impl Sender {
             });
             return Err(SendError::Refused { status, problem });
         }
-        let confirmation: Confirmation =
-            response.json().await.map_err(|error| self.unreachable(&error))?;
-        self.queue.with(|ledger| ledger.confirm(seq, &confirmation))?;
-        self.queue.touch();
-        self.report_confirmed(seq);
-        Ok(())
+        response.json().await.map_err(|error| self.unreachable(&error))
     }
 
     /// Ends when the connection has taken nothing for too long although there was something.
@@ -265,7 +295,7 @@ impl Sender {
         }
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> SendError {
+    pub(super) fn unreachable(&self, error: &reqwest::Error) -> SendError {
         let cause = if error.is_connect() {
             "cannot be reached"
         } else if error.is_timeout() {
@@ -285,9 +315,10 @@ impl Sender {
 
     /// Tells the board of a failure; true if the segment is given up for good.
     fn settle(&self, seq: u64, error: &SendError) -> bool {
+        self.connected.store(false, Ordering::Relaxed);
         let (segments, bytes, _) = self.queue.with(|ledger| ledger.backlog());
         if error.is_final() {
-            if let Some(loss) = self.queue.with(|ledger| ledger.refuse(seq)) {
+            if let Some(loss) = self.queue.refuse(seq) {
                 let seconds = loss.duration_ms as f64 / 1000.0;
                 self.board.event(
                     EventKind::Loss,

@@ -8,8 +8,9 @@
 //!                     │                 claimed ──┘
 //!                     └────────────────── evicted, counted as lost: the bound is reached
 //! ```
-//! The oldest unconfirmed segment is evicted first, never the one being made: the talk as
-//! it is now is worth more than the gap that is already there.
+//! At the bound, what is safe on disk is let go first, and is no loss. Then the oldest unconfirmed
+//! segment is evicted, never the one being made: the talk as it is now is worth more than the gap
+//! that is already there.
 
 use std::collections::VecDeque;
 
@@ -99,7 +100,7 @@ impl Ledger {
     }
 
     /// A new segment begins with its header; it counts as claimed by whoever sends it live.
-    pub fn start(&mut self, seq: u64, header: Bytes) -> Vec<Loss> {
+    pub fn start(&mut self, seq: u64, header: Bytes) {
         self.segments.push_back(Entry {
             seq,
             chunks: Vec::new(),
@@ -109,18 +110,17 @@ impl Ledger {
             digest: None,
             claimed: true,
         });
-        self.data(header)
+        self.data(header);
     }
 
-    /// More of the segment that is being made. What had to go for it is returned.
-    pub fn data(&mut self, chunk: Bytes) -> Vec<Loss> {
+    /// More of the segment that is being made. To be followed by [`evict`](Self::evict).
+    pub fn data(&mut self, chunk: Bytes) {
         if let Some(open) = self.segments.back_mut().filter(|entry| entry.digest.is_none()) {
             open.hasher.update(&chunk);
             open.bytes += chunk.len();
             self.bytes += chunk.len();
             open.chunks.push(chunk);
         }
-        self.evict()
     }
 
     /// The segment that is being made is whole.
@@ -170,15 +170,15 @@ impl Ledger {
         }
     }
 
-    /// The encoder has `seq`; it is let go if the digests agree.
+    /// The encoder has `seq`; it is let go if the digests agree. False if it is not here any more.
     ///
     /// # Errors
     /// [`Mismatch`] if size or digest differ from what was sent; the segment stays.
-    pub fn confirm(&mut self, seq: u64, confirmation: &Confirmation) -> Result<(), Mismatch> {
+    pub fn confirm(&mut self, seq: u64, confirmation: &Confirmation) -> Result<bool, Mismatch> {
         let Some(at) = self.segments.iter().position(|entry| entry.seq == seq) else {
-            return Ok(());
+            return Ok(false);
         };
-        let Some(entry) = self.segments.get(at) else { return Ok(()) };
+        let Some(entry) = self.segments.get(at) else { return Ok(false) };
         let digest = entry.digest.clone().unwrap_or_default();
         if entry.bytes as u64 != confirmation.bytes
             || !digest.eq_ignore_ascii_case(&confirmation.sha256)
@@ -195,13 +195,24 @@ impl Ledger {
         self.totals.confirmed_bytes += entry.bytes as u64;
         self.bytes -= entry.bytes;
         self.segments.remove(at);
-        Ok(())
+        Ok(true)
     }
 
-    /// The encoder will never take `seq`: it is let go and counted as lost.
-    pub fn refuse(&mut self, seq: u64) -> Option<Loss> {
+    /// The encoder will never take `seq`: it is let go and counted as lost, unless it is kept
+    /// `elsewhere`.
+    pub fn refuse(&mut self, seq: u64, elsewhere: impl FnOnce(u64) -> bool) -> Option<Loss> {
         let at = self.segments.iter().position(|entry| entry.seq == seq)?;
+        if elsewhere(seq) {
+            self.remove(at);
+            return None;
+        }
         self.lose(at)
+    }
+
+    /// How many segments are whole and still to be confirmed: none while the line keeps up.
+    #[must_use]
+    pub fn whole(&self) -> usize {
+        self.segments.iter().filter(|entry| entry.digest.is_some()).count()
     }
 
     /// How many segments wait, how many bytes they are, and how many milliseconds of media.
@@ -221,17 +232,36 @@ impl Ledger {
         self.segments.iter().find(|entry| entry.seq == seq)
     }
 
-    fn evict(&mut self) -> Vec<Loss> {
+    /// Lets go of what is too much. `elsewhere` says whether a segment is kept on disk and may go
+    /// without being lost; it is asked when nothing else will do. What is lost is returned.
+    pub fn evict(&mut self, mut elsewhere: impl FnMut(u64) -> bool) -> Vec<Loss> {
         let mut losses = Vec::new();
         while self.bytes > self.limit && self.segments.len() > 1 {
-            losses.extend(self.lose(0));
+            // What is on its way to the encoder is the second choice.
+            let idle = |entry: &Entry| entry.digest.is_some() && !entry.claimed;
+            let claimed = |entry: &Entry| entry.digest.is_some() && entry.claimed;
+            let safe =
+                self.segments.iter().position(|entry| idle(entry) && elsewhere(entry.seq)).or_else(
+                    || self.segments.iter().position(|it| claimed(it) && elsewhere(it.seq)),
+                );
+            match safe {
+                Some(at) => {
+                    self.remove(at);
+                }
+                None => losses.extend(self.lose(0)),
+            }
         }
         losses
     }
 
-    fn lose(&mut self, at: usize) -> Option<Loss> {
+    fn remove(&mut self, at: usize) -> Option<Entry> {
         let entry = self.segments.remove(at)?;
         self.bytes -= entry.bytes;
+        Some(entry)
+    }
+
+    fn lose(&mut self, at: usize) -> Option<Loss> {
+        let entry = self.remove(at)?;
         self.totals.lost += 1;
         self.totals.lost_bytes += entry.bytes as u64;
         self.totals.lost_ms += entry.duration_ms;
@@ -239,7 +269,7 @@ impl Ledger {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -248,102 +278,4 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn confirmation(body: &[u8]) -> Confirmation {
-        Confirmation { bytes: body.len() as u64, sha256: hex(&Sha256::digest(body)) }
-    }
-
-    fn segment(ledger: &mut Ledger, seq: u64, body: &'static [u8]) -> Vec<Loss> {
-        let losses = ledger.start(seq, Bytes::from_static(body));
-        ledger.end(2_000);
-        losses
-    }
-
-    #[test]
-    fn a_segment_is_read_while_it_grows() {
-        let mut ledger = Ledger::new(1_000);
-        ledger.start(0, Bytes::from_static(b"head"));
-        assert_eq!(ledger.read(0, 0), Read::Chunk(Bytes::from_static(b"head")));
-        assert_eq!(ledger.read(0, 1), Read::Wait);
-        ledger.data(Bytes::from_static(b"tag"));
-        assert_eq!(ledger.read(0, 1), Read::Chunk(Bytes::from_static(b"tag")));
-        ledger.end(2_000);
-        assert_eq!(ledger.read(0, 2), Read::End);
-        ledger.confirm(0, &confirmation(b"headtag")).unwrap();
-        assert_eq!(ledger.read(0, 0), Read::Gone);
-        assert_eq!(ledger.totals().confirmed_bytes, 7);
-    }
-
-    #[test]
-    fn a_wrong_digest_keeps_the_segment() {
-        let mut ledger = Ledger::new(1_000);
-        segment(&mut ledger, 3, b"body");
-        let error = ledger.confirm(3, &confirmation(b"boby")).unwrap_err();
-        assert!(error.to_string().starts_with("segment 3: the encoder confirmed 4 bytes"));
-        assert_eq!(ledger.backlog(), (1, 4, 2_000));
-        // Still being made: nothing can be confirmed yet.
-        ledger.start(4, Bytes::from_static(b"x"));
-        assert!(ledger.confirm(4, &confirmation(b"x")).is_err());
-    }
-
-    #[test]
-    fn the_oldest_goes_at_the_bound_and_is_counted() {
-        let mut ledger = Ledger::new(10);
-        assert!(segment(&mut ledger, 0, b"aaaa").is_empty());
-        assert!(segment(&mut ledger, 1, b"bbbb").is_empty());
-        let losses = segment(&mut ledger, 2, b"cccc");
-        assert_eq!(losses, [Loss { seq: 0, bytes: 4, duration_ms: 2_000 }]);
-        assert_eq!(ledger.totals().lost_ms, 2_000);
-        assert_eq!(ledger.read(0, 0), Read::Gone);
-    }
-
-    #[test]
-    fn a_segment_larger_than_the_bound_is_still_made() {
-        let mut ledger = Ledger::new(2);
-        assert!(segment(&mut ledger, 0, b"aaaa").is_empty());
-        assert_eq!(ledger.read(0, 0), Read::Chunk(Bytes::from_static(b"aaaa")));
-    }
-
-    #[test]
-    fn late_segments_are_claimed_oldest_first_and_once() {
-        let mut ledger = Ledger::new(1_000);
-        for seq in 0..3 {
-            segment(&mut ledger, seq, b"body");
-            ledger.release(seq);
-        }
-        assert_eq!((ledger.claim(), ledger.claim()), (Some(0), Some(1)));
-        ledger.release(0);
-        assert_eq!((ledger.claim(), ledger.claim(), ledger.claim()), (Some(0), Some(2), None));
-        assert!(ledger.is_recent(2) && ledger.is_recent(1) && !ledger.is_recent(0));
-    }
-
-    proptest! {
-        /// Every segment ends as confirmed, lost or waiting, and the bound holds.
-        #[test]
-        fn nothing_vanishes(steps in proptest::collection::vec((0_u8..5, 1_usize..40), 1..200)) {
-            let limit = 100;
-            let mut ledger = Ledger::new(limit);
-            let (mut made, mut open) = (0_u64, false);
-            for (step, size) in steps {
-                match step {
-                    0 => {
-                        if open { ledger.end(1); }
-                        ledger.start(made, Bytes::from(vec![1; size]));
-                        (made, open) = (made + 1, true);
-                    }
-                    1 => { ledger.data(Bytes::from(vec![2; size])); }
-                    2 => { ledger.end(1); open = false; }
-                    3 => { ledger.release(made.saturating_sub(size as u64)); ledger.claim(); }
-                    _ => { ledger.refuse(made.saturating_sub(size as u64)); }
-                }
-                let (waiting, bytes, _) = ledger.backlog();
-                prop_assert_eq!(waiting as u64 + ledger.totals().lost, made);
-                prop_assert!(bytes <= limit || waiting == 1);
-            }
-        }
-    }
-}
+mod tests;

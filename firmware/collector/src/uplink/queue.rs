@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use flv::segmenter::SegmentEvent;
 use futures_util::Stream;
+use protocol::ingest::Confirmation;
 use tokio::sync::watch;
 
-use super::ledger::{Ledger, Loss, Read};
+use super::ledger::{Ledger, Loss, Mismatch, Read};
+use crate::spool::Spool;
+use crate::spool::index::Key;
 
 /// A handle on the shared ledger; clones are handles on the same one.
 #[derive(Debug, Clone)]
@@ -18,6 +21,7 @@ pub struct Queue(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     ledger: Mutex<Ledger>,
+    spool: Option<Spool>,
     changed: watch::Sender<()>,
 }
 
@@ -33,27 +37,58 @@ impl Cursor {
 }
 
 impl Queue {
-    /// An empty queue that keeps at most `limit` bytes.
+    /// An empty queue that keeps at most `limit` bytes in memory, and everything in `spool`.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
+    pub fn new(limit: usize, spool: Option<Spool>) -> Self {
         Self(Arc::new(Inner {
             ledger: Mutex::new(Ledger::new(limit)),
+            spool,
             changed: watch::Sender::new(()),
         }))
     }
 
     /// Takes what the segmenter made; returns what had to be dropped for it.
     pub fn offer(&self, event: SegmentEvent) -> Vec<Loss> {
-        let losses = self.with(|ledger| match event {
-            SegmentEvent::Start { seq, header, .. } => ledger.start(seq, header),
-            SegmentEvent::Data(data) => ledger.data(data),
-            SegmentEvent::End { duration_ms, .. } => {
-                ledger.end(duration_ms.into());
-                Vec::new()
+        if let Some(spool) = &self.0.spool {
+            spool.offer(&event);
+        }
+        let losses = self.with(|ledger| {
+            match event {
+                SegmentEvent::Start { seq, header, .. } => ledger.start(seq, header),
+                SegmentEvent::Data(data) => ledger.data(data),
+                SegmentEvent::End { duration_ms, .. } => ledger.end(duration_ms.into()),
             }
+            ledger.evict(|seq| self.let_go(seq))
         });
         self.0.changed.send_replace(());
         losses
+    }
+
+    /// The encoder has `seq`.
+    ///
+    /// # Errors
+    /// [`Mismatch`] if it has something else.
+    pub fn confirm(&self, seq: u64, confirmation: &Confirmation) -> Result<(), Mismatch> {
+        let was_here = self.with(|ledger| ledger.confirm(seq, confirmation))?;
+        if let Some(spool) = self.0.spool.as_ref().filter(|_| was_here) {
+            spool.confirm(Key { session: spool.session(), seq });
+        }
+        Ok(())
+    }
+
+    /// The encoder will never take `seq`; what is lost by that.
+    pub fn refuse(&self, seq: u64) -> Option<Loss> {
+        self.with(|ledger| ledger.refuse(seq, |seq| self.let_go(seq)))
+    }
+
+    /// Where segments are kept on disk.
+    #[must_use]
+    pub fn spool(&self) -> Option<&Spool> {
+        self.0.spool.as_ref()
+    }
+
+    fn let_go(&self, seq: u64) -> bool {
+        self.0.spool.as_ref().is_some_and(|spool| spool.let_go(seq))
     }
 
     /// Runs `f` on the ledger; short, and never across an await.
