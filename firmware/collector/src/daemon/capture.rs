@@ -172,9 +172,10 @@ impl Capture {
     }
 
     fn spec(&self, component: &str, args: &CaptureArgs) -> WorkerSpec {
-        // A worker's first frame can take long on a slow device; between frames nothing should.
+        // A worker's first frame can take long on a slow device, or on a slow box that makes the
+        // slate meanwhile; between frames nothing should.
         let limits = Limits {
-            start: Duration::from_secs(12),
+            start: Duration::from_secs(30),
             stall: Duration::from_secs(4),
             ..Limits::default()
         };
