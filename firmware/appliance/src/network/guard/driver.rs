@@ -138,6 +138,9 @@ fn line(guard: &Guard, situation: &Situation, link: bool) -> (Mood, String) {
         (false, Which::Wanted) if !link => {
             (Mood::Hungry, "no network cable is plugged in".to_owned())
         }
+        (false, Which::Wanted) if situation.wanted == situation.fallback => {
+            (Mood::Waking, "neither the encoder nor the broker is reached yet".to_owned())
+        }
         (false, Which::Wanted) => {
             (Mood::Waking, "the network settings are on trial: nothing is reached yet".to_owned())
         }
