@@ -2,6 +2,7 @@
 # Installs what Backrow needs from Debian, if it is not there yet.
 #   ./setup.sh run    what `make run` needs
 #   ./setup.sh test   what `make test` needs besides
+#   ./setup.sh arm    what `make bench-image ARCHITECTURE=aarch64` needs besides
 set -euo pipefail
 
 run_packages=(
@@ -26,7 +27,11 @@ test_packages=(
   e2fsprogs dosfstools fusefat
   # images and flash.sh
   bmap-tools fdisk genimage zstd xz-utils
-  mmdebstrap squashfs-tools grub-common grub-efi-amd64-bin rauc systemd
+  mmdebstrap squashfs-tools grub-common rauc systemd kmod cpio
+)
+arm_packages=(
+  # the bench image for ARM, built on a PC
+  qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -34,7 +39,8 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 case "${1:-run}" in
   run) packages=("${run_packages[@]}") ;;
   test) packages=("${run_packages[@]}" "${test_packages[@]}") ;;
-  *) say "unknown argument '$1': say run or test"; exit 2 ;;
+  arm) packages=("${run_packages[@]}" "${test_packages[@]}" "${arm_packages[@]}") ;;
+  *) say "unknown argument '$1': say run, test or arm"; exit 2 ;;
 esac
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }

@@ -32,7 +32,7 @@ fingerprint() {
 }
 
 # 1. Debian.
-root=$bench/root-$debian-$(fingerprint board/bench/{packages,modules,root.sh,parts.sh,inside.sh,initrd-init}).tar
+root=$bench/root-$debian-$(fingerprint board/bench/{packages,modules,root.sh,parts.sh,fit.sh,initrd-init}).tar
 if [ ! -s "$root" ]; then
   say "making Debian's part, which takes minutes"
   rm -f "$bench/root-$debian"-*.tar
@@ -41,14 +41,24 @@ fi
 
 # 2. The programs, as the tests build them, or as they are in PROGRAMS=folder; without what only a
 # debugger reads.
-if [ -z "${PROGRAMS:-}" ]; then
+if [ -n "${PROGRAMS:-}" ]; then
+  built=$PROGRAMS
+elif [ "$debian" = "$(dpkg --print-architecture)" ]; then
   cargo build --workspace --bins --locked --quiet
+  built=target/debug
+else
+  board/bench/cross.sh "$architecture" "$bench/sysroot-$debian"
+  built=target/$architecture-unknown-linux-gnu/debug
 fi
+case "$architecture" in
+  "$(uname -m)") strip="strip" ;;
+  *) strip=$architecture-linux-gnu-strip ;;
+esac
 programs=$work/programs
 mkdir -p "$programs"
 for program in collector appliance; do
-  strip --strip-all -o "$programs/$program" "${PROGRAMS:-target/debug}/$program" 2>/dev/null ||
-    install -m 755 "$PROGRAMS/$program" "$programs/$program"
+  "$strip" --strip-all -o "$programs/$program" "$built/$program" 2>/dev/null ||
+    install -m 755 "$built/$program" "$programs/$program"
 done
 
 development_keys "$bench/other-keys"
@@ -69,6 +79,8 @@ tree=$work/root
 rm -rf "$tree"
 mkdir "$tree"
 tar -C "$tree" -xf "$root"
+rm -rf "$work/grub"
+mv "$tree/usr/lib/grub" "$work/grub"
 cp -rT --no-preserve=ownership overlay "$tree"
 install -m 755 "$programs"/* "$tree/usr/bin/"
 systemd-sysusers --root="$tree" 2>/dev/null
@@ -79,7 +91,7 @@ slot "$work/rootfs.squashfs"
 
 # 4. The disk.
 if [ "$architecture" = x86_64 ]; then modules=(efi_gop efi_uga); else modules=(efi_gop); fi
-grub-mkimage --directory "/usr/lib/grub/$grub" --format "$grub" --prefix /EFI/BOOT \
+grub-mkimage --directory "$work/grub/$grub" --format "$grub" --prefix /EFI/BOOT \
   --output "$work/$loader" part_gpt fat squash4 normal linux loadenv test search configfile echo \
   reboot halt regexp probe sleep "${modules[@]}"
 make_esp "$work" "$work/$loader" "$loader" "console=tty0 console=$console quiet loglevel=4"

@@ -10,6 +10,7 @@ debs=$(dirname "$out")/debs-$architecture
 
 whole=() parts=()
 while read -r name files; do
+  name=${name//@kind@/$architecture}
   case "$name" in
     '' | '#'*) ;;
     *:) parts+=("${name%:} $files") ;;
@@ -17,28 +18,35 @@ while read -r name files; do
   esac
 done < "$here/packages"
 
-# Inside the new root: what is taken in parts, the kernel's modules, the initrd, the registry.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 printf '%s\n' "${parts[@]}" > "$work/parts"
-mkdir "$work/build"
-cp "$here/modules" "$here/initrd-init" "$here/inside.sh" "$work/build/"
+mkdir -p "$debs"
 
 # shellcheck disable=SC2016 # mmdebstrap runs the hooks, and says what $1 is
-run_inside='chroot "$1" sh /build/inside.sh'
+merge='/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh "$1"'
+# Programs of another machine's kind cannot be run here: those packages are only unpacked.
+if [ "$architecture" = "$(dpkg --print-architecture)" ]; then
+  how=(--variant=apt)
+else
+  how=(--variant=extract --setup-hook="$merge")
+fi
+
+# shellcheck disable=SC2016 # mmdebstrap runs the hooks, and says what $1 is
+hooks=(
+  --setup-hook='mkdir -p "$1/var/cache/apt/archives"'
+  --setup-hook="find '$debs' -name '*.deb' -exec cp -t \"\$1/var/cache/apt/archives\" {} +"
+  --customize-hook="cp -nt '$debs' \"\$1\"/var/cache/apt/archives/*.deb"
+  --customize-hook="$here/parts.sh \"\$1\" $work/parts '$debs'"
+  --customize-hook="$here/fit.sh \"\$1\" $architecture"
+)
 include=$(IFS=,; echo "${whole[*]}")
-mmdebstrap --quiet --variant=apt --architectures="$architecture" --include="$include" \
+mmdebstrap --quiet "${how[@]}" --architectures="$architecture" --include="$include" \
+  --skip=download/empty,essential/unlink,cleanup,check/qemu \
   --aptopt='Apt::Install-Recommends "false"' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
   --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
   --dpkgopt='path-exclude=/usr/share/lintian/*' --dpkgopt='path-exclude=/usr/share/bug/*' \
   --dpkgopt='path-exclude=/usr/share/i18n/*' --dpkgopt='path-exclude=/usr/lib/*/gconv/*' \
-  --skip=download/empty,essential/unlink,cleanup \
-  --setup-hook="mkdir -p '$debs' \"\$1\"/var/cache/apt/archives" \
-  --setup-hook="find '$debs' -name '*.deb' -exec cp -t \"\$1\"/var/cache/apt/archives {} +" \
-  --customize-hook="cp -nt '$debs' \"\$1\"/var/cache/apt/archives/*.deb" \
-  --customize-hook="cp -r $work/build \"\$1\"/" \
-  --customize-hook="$here/parts.sh \"\$1\" $work/parts '$debs'" \
-  --customize-hook="$run_inside" \
-  --format=tar bookworm - > "$out.new"
+  "${hooks[@]}" --format=tar bookworm - > "$out.new"
 mv "$out.new" "$out"

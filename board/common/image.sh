@@ -10,6 +10,8 @@
 #   signing_keys                    the folder of the keys to sign with
 #   size_report ROOT SLOT DISK
 
+# File system tools are where only root looks.
+PATH=$PATH:/usr/sbin:/sbin
 backrow=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # One time for all that carries one: the last change to the tree, or now.
 : "${SOURCE_DATE_EPOCH:=$(git -C "$backrow" log -1 --format=%ct 2>/dev/null || date +%s)}"
