@@ -22,6 +22,7 @@ const IMAGE: usize = 24 * MIB;
 /// A folder to work in, with stand-ins for programs in it.
 pub(crate) struct Bench {
     dir: TempDir,
+    disks: TempDir,
     environment: Vec<(String, String)>,
 }
 
@@ -52,6 +53,14 @@ fn loops() -> bool {
     allowed
 }
 
+/// Where disks are quick: flash.sh waits until all has reached them, many times a test.
+fn memory() -> PathBuf {
+    match rustix::fs::statvfs("/dev/shm") {
+        Ok(memory) if memory.f_bavail * memory.f_frsize > 1 << 30 => "/dev/shm".into(),
+        _ => std::env::temp_dir(),
+    }
+}
+
 impl Bench {
     /// A bench with loop devices, if they are permitted.
     pub(crate) fn new() -> Option<Self> {
@@ -59,7 +68,11 @@ impl Bench {
     }
 
     pub(crate) fn without_disks() -> Self {
-        let bench = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
+        let bench = Self {
+            dir: tempfile::tempdir().unwrap(),
+            disks: tempfile::tempdir_in(memory()).unwrap(),
+            environment: Vec::new(),
+        };
         fs::create_dir(bench.path("bin")).unwrap();
         bench
     }
@@ -195,7 +208,7 @@ TABLE
 
     /// The same, with options for losetup.
     pub(crate) fn disk_with(&self, mib: usize, options: &[&str]) -> Disk {
-        let file = self.path(&format!("disk-{mib}"));
+        let file = self.disks.path().join(format!("disk-{mib}"));
         fs::write(&file, vec![OLD; mib * MIB]).unwrap();
         Disk::of(file, options)
     }
