@@ -319,7 +319,7 @@ fn new_network_settings_are_on_trial_and_refused_ones_are_told() {
     let outcome = bench.boot();
     assert_eq!((outcome.ok, outcome.network.as_str()), (false, "default"));
     assert!(bench.run("run/systemd/network/10-backrow-2-wired.network").contains("DHCP=yes"));
-    assert!(bench.text("ERROR.txt").contains("so DHCP is used; correct [network]"));
+    assert!(bench.text("ERROR.txt").contains("so the box went back to DHCP; correct [network]"));
     memory::keep(&bench.paths, &situation.settings(situation.in_force)).unwrap();
     let outcome = bench.boot();
     assert_eq!((outcome.ok, outcome.network.as_str()), (true, "kept"));

@@ -108,8 +108,8 @@ fn remember(guarded: &Guarded, situation: &Situation) {
 #[must_use]
 pub fn failed(situation: &Situation) -> String {
     let instead = match situation.good {
-        true => "the last ones that worked are used",
-        false => "DHCP is used",
+        true => "the box went back to the last ones that worked",
+        false => "the box went back to DHCP",
     };
     format!(
         "the network settings of site.toml reached neither the encoder nor the broker, so {instead}; \

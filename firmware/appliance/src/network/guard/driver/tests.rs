@@ -99,7 +99,7 @@ async fn settings_that_cut_the_box_off_are_taken_back() {
     sender.send(true).unwrap();
     let said = || bench.guarded.board.events().into_iter().map(|e| e.message).collect::<Vec<_>>();
     bench.until("peace", || said().iter().any(|said| said.contains("they stay"))).await;
-    assert!(said().iter().any(|said| said.contains("the last ones that worked are used")));
+    assert!(said().iter().any(|said| said.contains("went back to the last ones that worked")));
     assert_eq!(memory::good(&bench.guarded.system.paths), Some(good.clone()));
     assert_eq!(memory::refused(&bench.guarded.system.paths), Some(wifi()));
     cancel.cancel();
