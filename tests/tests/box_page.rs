@@ -256,7 +256,7 @@ async fn the_checklist_follows_the_box() {
     let mut venue = Venue::start().await;
     picture(&venue.collector_dir()).await;
     let browser = Browser::open(1280, 940).await;
-    browser.resize(1280, 960, true).await;
+    browser.resize(1280, 1060, true).await;
     browser.goto(&venue.url()).await;
     row_is(&browser, "picture", "red", "The capture program gives no answer.").await;
 
@@ -322,7 +322,7 @@ async fn what_is_wrong_is_shown_on_a_phone_with_what_to_do() {
     );
     venue.put("sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n");
     let browser = Browser::open(500, 940).await;
-    browser.resize(360, 1180, true).await;
+    browser.resize(360, 1230, true).await;
     browser.goto(&venue.url()).await;
     row_is(&browser, "power", "red", "The power supply is too weak").await;
     row_is(&browser, "sound", "red", "There is no sound.").await;

@@ -5,7 +5,6 @@
 //! before the token is looked at, and a wrong token costs a second, in which nobody else may guess.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
@@ -15,7 +14,8 @@ use protocol::ingest::Problem;
 use protocol::token::Token;
 use tokio::sync::{Mutex, Semaphore};
 
-use super::answer;
+use super::{answer, token};
+use crate::paths::Paths;
 
 /// What a wrong token costs.
 const PENALTY: Duration = Duration::from_secs(1);
@@ -25,15 +25,15 @@ const WAITING: usize = 8;
 /// Keeps the token.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// Read anew for each order: a factory reset makes another.
-    file: PathBuf,
+    /// The token is read anew for each order: a factory reset makes another.
+    paths: Paths,
     one_by_one: Mutex<()>,
     waiting: Semaphore,
 }
 
 impl Guard {
-    pub(super) fn new(file: PathBuf) -> Self {
-        Self { file, one_by_one: Mutex::new(()), waiting: Semaphore::new(WAITING) }
+    pub(super) fn new(paths: Paths) -> Self {
+        Self { paths, one_by_one: Mutex::new(()), waiting: Semaphore::new(WAITING) }
     }
 
     /// Lets an order through, or says why not. `field` is the token of a form, if one came.
@@ -53,14 +53,10 @@ impl Guard {
             return no(StatusCode::TOO_MANY_REQUESTS, problem.hint("Wait a little."));
         };
         let _turn = self.one_by_one.lock().await;
-        let token = tokio::fs::read_to_string(&self.file).await.unwrap_or_default();
-        let Ok(token) = token.trim().parse::<Token>() else {
+        let Ok(token) = token(&self.paths).parse::<Token>() else {
             let problem =
                 Problem::new("no-token", "this box has no token, so nothing can be changed");
-            return no(
-                StatusCode::FORBIDDEN,
-                problem.hint("Its data partition is missing or new: start the box again."),
-            );
+            return no(StatusCode::FORBIDDEN, problem.hint("Start the box again: it makes one."));
         };
         let offered = bearer(headers).or(field).unwrap_or_default().trim();
         if token.matches(offered) {

@@ -21,6 +21,7 @@ mod upload;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -54,9 +55,18 @@ struct Shared {
     uploads: Arc<Semaphore>,
 }
 
+/// The token that allows changes, as provisioning made it: of this boot, or the one that is kept.
+/// Empty when there is none.
+#[must_use]
+pub fn token(paths: &Paths) -> String {
+    let read = |dir: PathBuf| std::fs::read_to_string(dir.join("token")).ok();
+    let token = read(paths.run()).or_else(|| read(paths.kept())).unwrap_or_default();
+    token.trim().to_owned()
+}
+
 /// The whole page: serve it with [`serve()`]. What is asked for goes to `orders`.
 pub fn app(paths: Paths, seen: Seen, orders: mpsc::Sender<Order>) -> Router {
-    let guard = Guard::new(paths.kept().join("token"));
+    let guard = Guard::new(paths.clone());
     let shared = Arc::new(Shared {
         paths,
         seen,

@@ -14,6 +14,7 @@ use watchdog::clock::SharedClock;
 use super::facts::{Clock, Facts, Software};
 use super::{network, power, storage};
 use crate::image::{Boot, Image};
+use crate::page;
 use crate::paths::Paths;
 use crate::provision::outcome::Outcome;
 use crate::update::record::{Outcome as UpdateOutcome, Update};
@@ -98,7 +99,7 @@ impl Gatherer {
             disk: storage::read(paths),
             software: software(paths),
             outcome: Outcome::read(paths),
-            has_token: paths.kept().join("token").exists(),
+            has_token: !page::token(paths).is_empty(),
         }
     }
 }

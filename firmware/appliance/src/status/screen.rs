@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Light, Picture};
+use crate::page;
 use crate::paths::Paths;
 
 const COLUMNS: usize = 80;
@@ -43,14 +44,13 @@ pub async fn run(
     if !screen.exists() {
         return;
     }
-    let token = paths.kept().join("token");
     let mut drawn = String::new();
     let mut turned = false;
     loop {
         let wanted = *identify.borrow_and_update();
         turned = wanted && !turned;
         let shown = picture.borrow_and_update().clone();
-        let text = draw(&shown, &read_token(&token), turned);
+        let text = draw(&shown, &page::token(paths), turned);
         if text != drawn {
             drawn.clone_from(&text);
             write(&screen, text).await;
@@ -81,10 +81,6 @@ async fn write(screen: &Path, text: String) {
     if let Ok(Err(error)) = written.await {
         tracing::debug!("the screen cannot be written to: {error}");
     }
-}
-
-fn read_token(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
 /// What the screen shows, with the console's own codes for colour; `turned` exchanges ink and paper.

@@ -74,3 +74,16 @@ pub(super) fn fault(what: impl Into<String>, reason: impl Into<String>) -> Captu
 pub(super) fn system_error(debug: Option<&str>) -> Option<String> {
     debug?.rsplit_once("system error: ").map(|(_, text)| text.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_is_there_is_taken_and_all_are_named_when_none_is() {
+        gst::init().expect("GStreamer");
+        assert_eq!(first_of(&["no-such-one", "identity", "queue"]).ok(), Some("identity"));
+        let error = first_of(&["no-such-one", "nor-this"]).expect_err("neither is there");
+        assert!(error.to_string().contains("`no-such-one or nor-this` is missing"), "{error}");
+    }
+}
