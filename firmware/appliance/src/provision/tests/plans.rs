@@ -179,6 +179,21 @@ fn nearly() -> impl Strategy<Value = String> {
     .prop_map(|lines| lines.join("\n"))
 }
 
+#[test]
+fn what_the_fuzzer_starts_from_is_decided_about() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let certificate = fs::read(fuzz.join("fuzz_targets/site.pem")).unwrap();
+    let mut accepted = 0;
+    for entry in fs::read_dir(fuzz.join("corpus/site")).unwrap().flatten() {
+        let bytes = fs::read(entry.path()).unwrap();
+        fuzzing::site(&bytes, b"");
+        fuzzing::site(&bytes, &certificate);
+        let files = BTreeMap::from([("ca.pem", certificate.clone()), ("z", certificate.clone())]);
+        accepted += usize::from(decide(&bytes, &files).accepted.is_some());
+    }
+    assert_eq!(accepted, 5, "all but the one that is wrong, and the one whose secret is missing");
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_decided_about(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
