@@ -148,8 +148,8 @@ async fn on_a_full_disk_confirmed_ones_go_first_and_a_loss_is_told_with_its_time
     // No disk has so much free: everything goes, as far as one new segment allows.
     let full = Stage::set(directory.path(), 10, u64::MAX).await;
     full.offer(&made[0]);
-    full.reaches("the new one", |stage| stage.path(0).exists()).await;
     full.has_done_all().await;
+    assert!(full.path(0).exists());
     assert!(!stage.path(0).exists() && !stage.path(1).exists() && !stage.path(2).exists());
     assert!(!stage.path(0).parent().unwrap().exists(), "an empty session stays");
     let losses = full.losses();
@@ -182,7 +182,8 @@ async fn a_disk_that_fails_is_tried_again_and_memory_keeps_what_it_did_not_take(
     std::fs::remove_file(&root).unwrap();
     stage.clock.advance(Duration::from_secs(5));
     stage.offer(&made[1]);
-    stage.reaches("a good end", |stage| stage.mood() == Mood::Happy).await;
+    stage.has_done_all().await;
+    assert_eq!(stage.mood(), Mood::Happy, "{}", stage.reason());
     assert!(stage.path(1).exists() && stage.spool.let_go(1));
     assert_eq!(stage.losses(), Vec::<String>::new());
 }
@@ -194,7 +195,8 @@ async fn a_disk_that_hangs_holds_nothing_up() {
     let stage = Stage::set(directory.path(), 0, 0).await;
     let made = segments(3);
     stage.offer(&made[0]);
-    stage.reaches("the first", |stage| stage.path(0).exists()).await;
+    stage.has_done_all().await;
+    assert!(stage.path(0).exists());
     let part = stage.path(1).with_extension("flv.part");
     assert!(Command::new("mkfifo").arg(&part).status().unwrap().success());
     stage.offer(&made[1]);
@@ -230,8 +232,9 @@ async fn a_disk_that_hangs_holds_nothing_up() {
         })
         .collect();
     stage.offer(&renumbered);
-    stage.reaches("the next", |stage| stage.path(3).exists()).await;
-    stage.reaches("a good end", |stage| stage.mood() == Mood::Happy).await;
+    stage.has_done_all().await;
+    assert_eq!(stage.mood(), Mood::Happy, "{}", stage.reason());
+    assert!(stage.path(3).exists());
     assert!(stage.spool.let_go(3) && stage.spool.let_go(0));
 }
 
@@ -270,20 +273,23 @@ async fn a_disk_without_a_byte_left_and_one_that_is_read_only_are_told_apart() {
     let stage = Stage::set(disk.0.path(), 0, 0).await;
     let made = segments(3);
     stage.offer(&made[0]);
-    stage.reaches("the first", |stage| stage.path(0).exists()).await;
+    stage.has_done_all().await;
+    assert!(stage.path(0).exists());
     std::fs::write(disk.0.path().join("ballast"), vec![1; 1 << 20]).unwrap_err();
     stage.offer(&made[1]);
-    stage.reaches("a full disk", |stage| stage.reason().contains("the disk is full")).await;
     stage.has_done_all().await;
+    assert!(stage.reason().contains("the disk is full"), "{}", stage.reason());
     assert!(!stage.spool.let_go(1) && !stage.path(1).exists());
     std::fs::remove_file(disk.0.path().join("ballast")).unwrap();
     disk.remount("ro");
     stage.clock.advance(Duration::from_secs(200));
     stage.offer(&made[2]);
-    stage.reaches("a read-only disk", |it| it.reason().contains("the disk is read-only")).await;
+    stage.has_done_all().await;
+    assert!(stage.reason().contains("the disk is read-only"), "{}", stage.reason());
     disk.remount("rw");
     stage.clock.advance(Duration::from_secs(200));
     stage.offer(&made[0]);
-    stage.reaches("a good end", |stage| stage.mood() == Mood::Happy).await;
+    stage.has_done_all().await;
+    assert_eq!(stage.mood(), Mood::Happy, "{}", stage.reason());
     assert!(stage.spool.finish(SOON).await);
 }
