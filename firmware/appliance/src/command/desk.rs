@@ -173,6 +173,7 @@ impl Desk {
         };
         let failed = |error: String| NotDone::Failed(error);
         let file = self.paths.run().join("diagnostics.tar.gz");
+        std::fs::create_dir_all(self.paths.run()).map_err(|error| failed(error.to_string()))?;
         let made = diagnostics::write(&self.paths, &file).await;
         made.map_err(|error| failed(error.to_string()))?;
         let Some(url) = to else { return Ok(Done::File(file)) };
@@ -197,7 +198,7 @@ impl Desk {
             .body(body)
             .send()
             .await
-            .map_err(|error| fetch::in_full(&error).replace(url.as_str(), &shown))?;
+            .map_err(|error| fetch::in_full(&error.without_url()))?;
         match sent.status() {
             status if status.is_success() => Ok(()),
             status => Err(format!("{shown} answered {status}")),

@@ -107,7 +107,7 @@ fn blind(line: &str, secrets: &mut Secrets) -> String {
     match line.split_once('=') {
         Some((key, value)) if !line.trim_start().starts_with('#') => {
             secrets.add(value.trim().trim_matches(['"', '\'']));
-            format!("{}= {STRUCK}", key)
+            format!("{key}= {STRUCK}")
         }
         _ if line.trim_start().starts_with('[') => line.to_owned(),
         _ if line.trim().is_empty() => String::new(),

@@ -57,17 +57,17 @@ pub enum Refusal {
     #[error("it is version {offered}, which is older than {here}, which runs here")]
     Older {
         /// Its version.
-        offered: Version,
+        offered: String,
         /// The version that runs.
-        here: Version,
+        here: String,
     },
     /// The very same.
     #[error("it is version {offered}, and {here} runs here already")]
     Same {
         /// Its version.
-        offered: Version,
+        offered: String,
         /// The version that runs.
-        here: Version,
+        here: String,
     },
     /// Whether it is newer cannot be said.
     #[error("its version cannot be compared with the one that runs here: {0}")]
@@ -123,10 +123,17 @@ pub fn judge(info: &Info, here: &Image) -> Result<Version, Refusal> {
         _ => return Err(Refusal::Version("the bundle names none".to_owned())),
     };
     let here = version(&here.version)?;
+    let both = || (offered.to_string(), here.to_string());
     match offered.cmp(&here) {
         std::cmp::Ordering::Greater => Ok(offered),
-        std::cmp::Ordering::Equal => Err(Refusal::Same { offered, here }),
-        std::cmp::Ordering::Less => Err(Refusal::Older { offered, here }),
+        std::cmp::Ordering::Equal => {
+            let (offered, here) = both();
+            Err(Refusal::Same { offered, here })
+        }
+        std::cmp::Ordering::Less => {
+            let (offered, here) = both();
+            Err(Refusal::Older { offered, here })
+        }
     }
 }
 

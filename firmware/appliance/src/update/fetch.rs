@@ -160,7 +160,7 @@ async fn attempt(
     }
     let mut response = match timeout(CONNECT + STALL, request.send()).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(broken(in_full(&error))),
+        Ok(Err(error)) => return Err(broken(in_full(&error.without_url()))),
         Err(_) => return Err(broken("no answer".to_owned())),
     };
     let status = response.status();
@@ -207,7 +207,7 @@ async fn attempt(
             Ok(Ok(None)) => break,
             Ok(Err(error)) => {
                 let _ = file.flush().await;
-                return Err(broken(in_full(&error)));
+                return Err(broken(in_full(&error.without_url())));
             }
             Err(_) => {
                 let _ = file.flush().await;

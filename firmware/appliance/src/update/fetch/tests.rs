@@ -2,15 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::{
-    Router,
-    body::Body,
-    extract::State,
-    http::{HeaderMap, Response, StatusCode},
-    routing::get,
-};
+use axum::{Router, body::Body, http::Response, routing::get};
 use bytes::Bytes;
 use futures_util::stream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
@@ -36,35 +31,53 @@ impl Server {
 
     async fn start(&self) -> Url {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let app = Router::new().route("/b", get(answer)).with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let server = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                server.answer(stream).await;
+            }
+        });
         format!("http://user:secret@{address}/b?token=x").parse().unwrap()
     }
-}
 
-async fn answer(State(server): State<Server>, headers: HeaderMap) -> Response<Body> {
-    let range = headers.get("range").map(|r| r.to_str().unwrap().to_owned());
-    server.asked.lock().unwrap().push(range.clone());
-    let tag = server.tag.lock().unwrap().clone();
-    let same = headers.get("if-range").is_some_and(|t| t.to_str().unwrap() == tag);
-    let from: usize = match range.filter(|_| same) {
-        Some(range) => range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap(),
-        None => 0,
-    };
-    let total = server.content.len();
-    let piece = &server.content[from..total.min(from + server.piece)];
-    let (piece, whole) = (Bytes::copy_from_slice(piece), from + piece.len() == total);
-    let end = (!whole).then(|| Err(io::Error::other("broken off")));
-    let parts = [Ok(piece)].into_iter().chain(end);
-    let mut response =
-        Response::builder().header("etag", tag).header("content-length", total - from);
-    if from > 0 {
-        let range = format!("bytes {from}-{}/{total}", total - 1);
-        response = response.status(StatusCode::PARTIAL_CONTENT).header("content-range", range);
+    /// One request, one answer, and the connection is cut.
+    async fn answer(&self, mut stream: TcpStream) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        let request = String::from_utf8(request).unwrap().to_lowercase();
+        if !request.starts_with("get /b") {
+            let no = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            return stream.write_all(no).await.unwrap();
+        }
+        let header = |name: &str| {
+            request.lines().find_map(|line| line.strip_prefix(name)).map(|it| it.trim().to_owned())
+        };
+        let range = header("range:");
+        self.asked.lock().unwrap().push(range.clone());
+        let tag = self.tag.lock().unwrap().clone();
+        let from: usize = match range.filter(|_| header("if-range:").as_ref() == Some(&tag)) {
+            Some(range) => {
+                range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap()
+            }
+            None => 0,
+        };
+        let total = self.content.len();
+        let piece = &self.content[from..total.min(from + self.piece)];
+        let status = match from {
+            0 => "200 OK".to_owned(),
+            _ => format!("206 Partial\r\ncontent-range: bytes {from}-{}/{total}", total - 1),
+        };
+        let head = format!(
+            "HTTP/1.1 {status}\r\netag: {tag}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            total - from
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(piece).await.unwrap();
     }
-    response.body(Body::from_stream(stream::iter(parts))).unwrap()
 }
 
 #[tokio::test]
@@ -121,7 +134,7 @@ async fn a_refusal_and_a_size_beyond_all_room_are_told_at_once() {
             Response::builder().header("content-length", LARGEST + 1).body(body).unwrap()
         }),
     );
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/huge", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move { axum::serve(listener, huge).await });
     let error = fetch(&client, &url, &file, None, &|_| {}).await.unwrap_err();

@@ -142,7 +142,7 @@ async fn a_try_with_a_failed_unit_is_given_up_and_the_old_image_says_why() {
     end(&rig.health.paths, &rig.health.boot);
 
     // The boot loader falls back.
-    rig.health.boot = on_try(0, Slot::A);
+    rig.health.boot = Boot { id: "after".into(), ..on_try(0, Slot::A) };
     rig.health.image.version = "1.0".into();
     let because = rig.begin();
     assert_eq!(because, "the box restarted itself: not healthy after 15 min: sad.service failed");
