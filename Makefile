@@ -86,7 +86,7 @@ check: setup-test web
 # Everything that parses bytes from outside; the corpus in fuzz/corpus is kept.
 fuzz: setup-test web
 	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-	set -e; for target in command flv rtmp site; do \
+	set -e; for target in command flv rtmp site spool; do \
 		work=$$(mktemp -d); \
 		$(FUZZ) run $$target $$work fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1; \
@@ -103,6 +103,7 @@ dist: web
 # The box of Debian's packages that the tests boot: docs/box.md, "The bench image".
 ARCHITECTURE ?= x86_64
 bench-image: setup-test web
+	[ '$(ARCHITECTURE)' = x86_64 ] || ./setup.sh arm
 	./board/bench/build.sh '$(ARCHITECTURE)'
 
 # The box's image; takes an hour or two the first time.
