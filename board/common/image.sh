@@ -131,10 +131,10 @@ B_TRY=0
 ' | sed '$s/ /#/g' > "$1"
 }
 
-# The partition that people edit.
+# The partition that people edit; an update has room on it.
 make_config() {
   local config=$1/config.vfat
-  fat "$config" 32M CONFIG 434f4e46
+  fat "$config" 160M CONFIG 434f4e46
   sed 's/$/\r/' "$backrow/board/common/config-readme.txt" > "$1/README.txt"
   MTOOLS_SKIP_CHECK=1 mcopy -i "$config" "$1/README.txt" ::/README.txt
 }
