@@ -162,7 +162,8 @@ make_disk() {
   rm -rf "$dir/genimage.tmp" "$dir/empty"
   mkdir -p "$dir/empty"
   genimage --loglevel 1 --rootpath "$dir/empty" --tmppath "$dir/genimage.tmp" --inputpath "$dir" \
-    --outputpath "$dir" --config "$dir/genimage.cfg"
+    --outputpath "$dir" --config "$dir/genimage.cfg" > "$dir/genimage.log" 2>&1 ||
+    { cat "$dir/genimage.log" >&2; return 1; }
   rm -rf "$dir/genimage.tmp" "$dir/empty"
   mv "$dir/disk.img" "$out"
   bmaptool --quiet create -o "$out.bmap" "$out"
