@@ -76,7 +76,7 @@ impl Site {
         let mut text = format!(
             "room = {:?}\ndevice = {:?}\n\n[encoder]\nurl = {:?}\ntoken = {:?}\n{}\n\
              [source]\n{}\n\n\
-             [video]\nwidth = 320\nheight = 180\nframerate = 10\nbitrate = \"200k\"\n\n\
+             [video]\nwidth = 320\nheight = 180\nframerate = 5\nbitrate = \"200k\"\n\n\
              [audio]\ndevice = {:?}\n",
             self.room,
             self.device,

@@ -10,7 +10,7 @@ pub const WIDTH: u16 = 320;
 /// Rows.
 pub const HEIGHT: u16 = 240;
 /// Pictures per second.
-pub const RATE: u32 = 15;
+pub const RATE: u32 = 10;
 
 const FRAME: usize = WIDTH as usize * HEIGHT as usize * 2;
 /// Frame interval in units of 100 ns.

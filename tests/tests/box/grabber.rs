@@ -90,8 +90,8 @@ async fn a_signal_that_fails_and_comes_back_and_sound_from_a_card() {
     machine.ssh("speaker-test -D plughw:Loopback,0,0 -c 2 -t sine -f 440 >/dev/null 2>&1 &").await;
     // A small picture, set before the collector has opened the device.
     machine.ssh("modprobe vivid n_devs=1 node_types=1 num_inputs=1 input_types=0x3").await;
-    let small = "v4l2-ctl -d /dev/video0 --set-dv-bt-timings index=0 || \
-                 { pkill -f 'collector capture'; false; }";
+    let small = "v4l2-ctl -d /dev/video0 --set-dv-bt-timings index=0 || {
+        for p in $(pidof collector); do grep -q capture /proc/$p/cmdline && kill $p; done; false; }";
     machine.ssh_until(60, "vivid to take small timings", small).await;
     stage.component(180, "capture", |it| it["mood"] == "happy").await;
     stage.goes_on(&session).await;

@@ -53,8 +53,8 @@ async fn mistakes_are_answered_with_their_lines_and_what_worked_goes_on() {
     watch.lap("streams after the correction");
 
     // Further mistakes, one after the other; none disturbs the stream.
-    let wrong_key = good.replace("framerate = 10", "framrate = 10");
-    let line = 1 + good.lines().position(|line| line == "framerate = 10").unwrap();
+    let wrong_key = good.replace("framerate = 5", "framrate = 5");
+    let line = 1 + good.lines().position(|line| line == "framerate = 5").unwrap();
     let (ok, error) = provision(&stage.machine, &[("site.toml", wrong_key.as_bytes())]).await;
     assert_eq!(ok, None);
     let error = error.expect("ERROR.txt");

@@ -76,8 +76,7 @@ async fn a_power_cut_during_an_update_and_a_slot_that_rots() {
     stage.component(400, "box.update", good).await;
     stage.machine.copy(&bundle("good"), "/data/good.raucb").await;
     stage.machine.ssh("appliance update /data/good.raucb >/tmp/log 2>&1 &").await;
-    let installing =
-        "grep -q '\"installing\"' /data/backrow/update.json && pgrep -f 'rauc.*install'";
+    let installing = "grep -q '\"installing\"' /data/backrow/update.json && pidof rauc";
     stage.machine.ssh_until(120, "the installation to begin", installing).await;
     stage.machine.cut_power().await;
     watch.lap("power cut while installing");
