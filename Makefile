@@ -1,7 +1,7 @@
 # Backrow: `make run` streams a room on this machine, `make test` proves the whole.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test vm-test vm-test-full bench web build setup setup-test footage check fuzz clean dist image bench-image
+.PHONY: help run test vm-test vm-test-full bench web build setup setup-test footage check fuzz clean dist image check-image bench-image
 
 FUZZ_SECONDS ?= 60
 # cargo-fuzz needs the compiler's unstable flags: a nightly if there is one, else they are unlocked.
@@ -80,7 +80,8 @@ check: setup-test web
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	shellcheck setup.sh run.sh .ci/run
 	shellcheck -xa flash.sh
-	shellcheck -x board/common/*.sh board/bench/*.sh board/bench/initrd-init \
+	shellcheck -x buildroot/*.sh board/*/*.sh board/bench/initrd-init \
+		board/raspberrypi/overlay/usr/lib/backrow/rauc-tryboot \
 		overlay/usr/lib/backrow/boot-disk overlay/usr/lib/backrow/ssh-host-key
 
 # Everything that parses bytes from outside; the corpus in fuzz/corpus is kept.
@@ -100,7 +101,7 @@ bench: build footage
 dist: web
 	./buildroot/source-archive.sh
 
-# The box of Debian's packages that the tests boot: docs/box.md, "The bench image".
+# The box of Debian's packages that the tests boot.
 ARCHITECTURE ?= x86_64
 bench-image: setup-test web
 	[ '$(ARCHITECTURE)' = x86_64 ] || ./setup.sh arm
@@ -109,6 +110,10 @@ bench-image: setup-test web
 # The box's image; takes an hour or two the first time.
 image: dist
 	./buildroot/image.sh '$(BOARD)'
+
+# The recipes, by Buildroot itself: BUILDROOT_DIR=an unpacked release.
+check-image:
+	./buildroot/check.sh
 
 clean:
 	cargo clean
