@@ -75,13 +75,19 @@ impl Health {
                 () = cancel.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            match self.seen().await {
-                Ok(seen) => {
-                    if self.act(&mut gate, &seen).await {
-                        return;
-                    }
+            let restarting = match self.seen().await {
+                Ok(seen) => self.act(&mut gate, &seen).await,
+                Err(error) => {
+                    tracing::warn!("the system's health is not known: {error}");
+                    // An image in which that stays so must not stay.
+                    let collector = Collector::Down(error.to_string());
+                    let reached = *self.reached.borrow();
+                    let seen = Seen { failed: Vec::new(), collector, reached };
+                    self.judge(&mut gate, &seen).await
                 }
-                Err(error) => tracing::warn!("the system's health is not known: {error}"),
+            };
+            if restarting {
+                return;
             }
         }
     }
@@ -99,6 +105,10 @@ impl Health {
     /// `true` when the box is being restarted.
     async fn act(&self, gate: &mut Gate, seen: &Seen) -> bool {
         self.note(seen);
+        self.judge(gate, seen).await
+    }
+
+    async fn judge(&self, gate: &mut Gate, seen: &Seen) -> bool {
         match gate.look(seen, self.clock.monotonic()) {
             Verdict::Good => {}
             Verdict::Wait(missing) => {
