@@ -137,6 +137,13 @@ impl Boots {
         *boot != before
     }
 
+    /// Whether this version has been marked good in this slot before: it need not prove itself at
+    /// every start, where three quick power cuts would cost it the slot.
+    #[must_use]
+    pub fn proved(&self, slot: Option<Slot>, version: &str) -> bool {
+        self.boots.iter().any(|boot| boot.good && boot.slot == slot && boot.version == version)
+    }
+
     /// How often in a row, up to now, this version was given up.
     #[must_use]
     pub fn given_up(&self, version: &str) -> usize {

@@ -62,12 +62,7 @@ impl Health {
     /// Looks around until cancelled. A restart of the box, if the image is given up, comes to the
     /// daemon as SIGTERM like any other.
     pub async fn run(self, cancel: CancellationToken) {
-        let given_up = Boots::read(&self.paths).given_up(&self.image.version);
-        let good = super::install::slot_is_good(&self.paths, &self.boot);
-        let mut gate = Gate::new(good, given_up, self.clock.monotonic());
-        if good {
-            self.became_good();
-        }
+        let mut gate = self.gate().await;
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -90,6 +85,21 @@ impl Health {
                 return;
             }
         }
+    }
+
+    /// The gate as this boot finds it.
+    async fn gate(&self) -> Gate {
+        let boots = Boots::read(&self.paths);
+        let given_up = boots.given_up(&self.image.version);
+        let good = super::install::slot_is_good(&self.paths, &self.boot);
+        let mut gate = Gate::new(good, given_up, self.clock.monotonic());
+        if good {
+            self.became_good();
+        } else if boots.proved(self.boot.slot, &self.image.version) {
+            // The boot loader counts every start: it is told at once that this one counts for nothing.
+            self.mark(&mut gate).await;
+        }
+        gate
     }
 
     async fn seen(&self) -> Result<Seen, ProgramError> {
@@ -123,17 +133,7 @@ impl Health {
                 );
                 self.board.set(COMPONENT, Mood::Sad, text);
             }
-            Verdict::MarkGood => match self.mark_good().await {
-                Ok(()) => {
-                    gate.marked();
-                    self.became_good();
-                }
-                Err(error) => {
-                    let why = format!("it cannot be marked good: {error}");
-                    tracing::warn!("{why}");
-                    gate.not_marked(why);
-                }
-            },
+            Verdict::MarkGood => self.mark(gate).await,
             Verdict::GiveUp(why) => return self.give_up(&why).await,
         }
         false
@@ -154,6 +154,20 @@ impl Health {
                 }
             }
         });
+    }
+
+    async fn mark(&self, gate: &mut Gate) {
+        match self.mark_good().await {
+            Ok(()) => {
+                gate.marked();
+                self.became_good();
+            }
+            Err(error) => {
+                let why = format!("it cannot be marked good: {error}");
+                tracing::warn!("{why}");
+                gate.not_marked(why);
+            }
+        }
     }
 
     async fn mark_good(&self) -> Result<(), ProgramError> {

@@ -3,7 +3,10 @@ use std::{os::unix::fs::PermissionsExt, sync::Arc};
 use watchdog::clock::FakeClock;
 
 use super::*;
-use crate::{image::Slot, update::gate};
+use crate::{
+    image::Slot,
+    update::{boots::BootRecord, gate},
+};
 
 /// A box below a folder, with scripts for `rauc` and `systemctl` that note how they were called.
 struct Rig {
@@ -124,6 +127,25 @@ async fn a_healthy_try_is_marked_good_once_and_the_update_is_settled() {
     );
     assert!(Boots::read(&rig.health.paths).newest().unwrap().good);
     assert!(super::super::install::slot_is_good(&rig.health.paths, &rig.health.boot));
+}
+
+#[tokio::test]
+async fn an_image_that_proved_itself_is_good_from_the_start_whatever_cuts_its_power() {
+    let rig = rig(on_try(3, Slot::B), "1.1");
+    let mut boots = Boots::default();
+    let before = on_try(1, Slot::B);
+    boots.begin(BootRecord::new(
+        &before,
+        "1.1",
+        "2026-02-03T04:00:00Z".parse().unwrap(),
+        "".into(),
+    ));
+    boots.current(&before.id, |boot| boot.good = true);
+    boots.keep(&rig.health.paths).unwrap();
+    rig.begin();
+    assert!(rig.health.gate().await.is_good());
+    assert_eq!(rig.called(), "status mark-good\n", "the boot loader counts no try");
+    assert!(!boots.proved(Some(Slot::A), "1.1") && !boots.proved(Some(Slot::B), "1.2"));
 }
 
 #[tokio::test]
