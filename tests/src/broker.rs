@@ -41,7 +41,10 @@ impl Broker {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("mosquitto.conf");
         let (ip, port) = (address.ip(), address.port());
-        let text = format!("listener {port} {ip}\nallow_anonymous true\npersistence false\n");
+        // A change of user, which root's mosquitto makes by itself, would take away the signal that
+        // ends it with the test.
+        let text =
+            format!("user root\nlistener {port} {ip}\nallow_anonymous true\npersistence false\n");
         std::fs::write(&config, text).unwrap();
         let launch = Launch::new("mosquitto")
             .args(["-v", "-c"])
