@@ -62,11 +62,11 @@ test: setup-test footage web check
 
 # The box's whole image in an emulated machine, which tells how long everything took. IMAGE= takes
 # another image than the bench's, such as a release; BACKROW_TIMEOUT_SCALE=3 is for a busy machine.
-# Updates for it are taken from BUNDLES=folder.
+# Updates for it are taken from BUNDLES=folder. VM_ONLY=cold_boot runs those whose names have this.
 vm-test: setup-test web $(if $(IMAGE),,bench-image)
 	cargo build --workspace --locked --bins
 	$(if $(IMAGE),IMAGE='$(abspath $(IMAGE))' )cargo test --workspace --locked --test box -- \
-		--test-threads=1 --nocapture
+		--test-threads=1 --nocapture $(VM_ONLY)
 
 # What takes too long for every day: power cuts replayed from a log of the disk's writes, an update
 # cut off, a slow card, a boot on ARM.
