@@ -1,7 +1,7 @@
 # Backrow: `make run` streams a room on this machine, `make test` proves the whole.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test vm-test vm-test-full bench web build setup setup-test footage check fuzz clean dist image check-image bench-image
+.PHONY: help run test vm-smoke vm-test vm-test-full bench web build setup setup-test footage check fuzz clean dist image check-image bench-image
 
 FUZZ_SECONDS ?= 60
 # cargo-fuzz needs the compiler's unstable flags: a nightly if there is one, else they are unlocked.
@@ -12,8 +12,9 @@ help:
 	@echo 'make run     stream one room on this machine (SOURCE=talk.mp4 plays a file)'
 	@echo 'make test    install what is needed, build, and run every test'
 	@echo 'make bench   measure against ffmpeg doing the same work'
-	@echo 'make vm-test       boot the box in an emulated machine (IMAGE=file: that image), in make test'
-	@echo 'make vm-test-full  the same and what is too slow for every day: about an hour'
+	@echo 'make vm-test       what happens to a box, in an emulated machine (IMAGE=file: that image); one'
+	@echo '                   start of it is in make test, the rest takes too long for every day'
+	@echo 'make vm-test-full  the same, and a boot on ARM, slow cards, power cuts replayed'
 	@echo 'make image   the box, for BOARD=pc_x86_64, rpi4, rpi5, qemu_x86_64 or qemu_aarch64 (docs/box.md)'
 	@echo 'make dist    our sources with every crate, in target/dist'
 
@@ -57,7 +58,7 @@ test: setup-test footage web check
 	cargo test --workspace --locked --lib --bins $(call tests,firmware/*/tests)
 	cargo test --workspace --locked --doc
 	cargo test --workspace --locked $(call tests,tests/tests) -- --test-threads=1
-	$(MAKE) --no-print-directory vm-test
+	$(MAKE) --no-print-directory vm-smoke
 	$(MAKE) --no-print-directory fuzz
 
 # The box's whole image in an emulated machine, which tells how long everything took. IMAGE= takes

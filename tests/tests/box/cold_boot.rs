@@ -78,6 +78,13 @@ async fn a_cold_boot_ends_in_confirmed_segments_and_a_sound_system() {
     .await;
     stage.goes_on(&session).await;
     watch.lap("page and preview");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn switched_off_or_cut_off_it_comes_back_with_what_it_was_given() {
+    let mut stage = Stage::set(Setup::new(), |site| site).await;
+    let watch = Stopwatch::start();
+    let session = stage.up().await;
 
     // Switched off in good order, it says so; and CONFIG has the answer and no secret any more.
     stage.machine.shut_down().await;
