@@ -12,7 +12,7 @@
 //! A run keeps its own spacing of audio and video: one offset is fixed at its first keyframe, so
 //! that the run begins now, and after everything that was sent before.
 
-use flv::{Headers, Seen, Tag};
+use flv::{Headers, Seen, Tag, TagKind};
 
 /// How long capture must have been silent before the slate takes its place, in milliseconds.
 pub const SILENT_MS: u64 = 1_000;
@@ -33,6 +33,8 @@ pub struct Splice {
     slate: Run,
     active: Option<Origin>,
     last_ms: u64,
+    /// Of the last picture and the last sound.
+    last_of_kind_ms: [Option<u64>; 2],
     capture_seen_ms: Option<u64>,
 }
 
@@ -97,10 +99,17 @@ impl Splice {
             || self.capture_is_silent(now_ms, SILENT_MS)
     }
 
-    /// The tag in the session's time, never before what was sent already.
+    /// The tag in the session's time, never before what was sent already; and no two pictures, and
+    /// no two sounds, at one time.
     fn place(&mut self, origin: Origin, tag: &Tag) -> Tag {
         let offset = self.run(origin).offset_ms.unwrap_or(0);
-        let at = u64::try_from(i64::from(tag.timestamp) + offset).unwrap_or(0).max(self.last_ms);
+        let mut at =
+            u64::try_from(i64::from(tag.timestamp) + offset).unwrap_or(0).max(self.last_ms);
+        if !tag.is_sequence_header() {
+            let last = &mut self.last_of_kind_ms[usize::from(tag.kind == TagKind::Audio)];
+            at = last.map_or(at, |last| at.max(last + 1));
+            *last = Some(at);
+        }
         self.last_ms = at;
         let mut placed = tag.clone();
         // FLV's 32 bits of milliseconds wrap after 49 days; readers unroll them.
@@ -177,11 +186,12 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the workers do, time in the stream never goes back.
+        /// Whatever the workers do, time in the stream never goes back, nor stands still from one
+        /// picture to the next.
         #[test]
         fn time_never_goes_back(steps in proptest::collection::vec((0_u8..6, 0_u32..3_000, 0_u64..900), 1..300)) {
             let mut splice = Splice::default();
-            let (mut now, mut last) = (0, 0);
+            let (mut now, mut last, mut picture) = (0, 0, None);
             for (step, ts, wait) in steps {
                 now += wait;
                 let origin = if step % 2 == 0 { Origin::Capture } else { Origin::Slate };
@@ -193,6 +203,10 @@ mod tests {
                 for out in splice.push(origin, &tag, now) {
                     prop_assert!(out.timestamp >= last);
                     last = out.timestamp;
+                    if !out.is_sequence_header() {
+                        prop_assert!(picture < Some(last));
+                        picture = Some(last);
+                    }
                 }
             }
         }
