@@ -1,7 +1,7 @@
 # Backrow: `make run` streams a room on this machine, `make test` proves the whole.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test vm-smoke vm-test vm-test-full bench web build setup setup-test footage check fuzz clean dist image check-image bench-image
+.PHONY: help run test vm-test vm-test-full bench web build setup setup-test footage check fuzz clean dist image check-image bench-image
 
 FUZZ_SECONDS ?= 60
 # cargo-fuzz needs the compiler's unstable flags: a nightly if there is one, else they are unlocked.
@@ -58,7 +58,7 @@ test: setup-test footage web check
 	cargo test --workspace --locked --lib --bins $(call tests,firmware/*/tests)
 	cargo test --workspace --locked --doc
 	cargo test --workspace --locked $(call tests,tests/tests) -- --test-threads=1
-	$(MAKE) --no-print-directory vm-smoke
+	BACKROW_TIMEOUT_SCALE=3 $(MAKE) --no-print-directory vm-test VM_ONLY=cold_boot::a_cold_boot
 	$(MAKE) --no-print-directory fuzz
 
 # The box's whole image in an emulated machine, which tells how long everything took. IMAGE= takes
