@@ -8,6 +8,7 @@ mod layout;
 mod packages;
 mod secrets;
 mod symbols;
+mod tryboot;
 
 use std::fs;
 use std::path::{Path, PathBuf};
