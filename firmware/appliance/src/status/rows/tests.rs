@@ -10,6 +10,9 @@ use super::*;
 use crate::image::Image;
 use crate::provision::outcome::{Outcome, Source as Settings};
 
+mod inside;
+mod venue;
+
 /// A box where all is well, ten minutes after its start.
 fn well() -> Facts {
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
@@ -139,111 +142,6 @@ fn all_is_well() {
 }
 
 #[test]
-fn power_is_judged_by_what_is_worst() {
-    let power = |power: Power| row("power", |it| it.power = power);
-    is(
-        &power(Power { low_now: true, throttled: true, ..Power::default() }),
-        Light::Red,
-        "The power supply is too weak: the voltage is too low.",
-        "came with the box",
-    );
-    is(
-        &power(Power { low_before: true, ..Power::default() }),
-        Light::Amber,
-        "The voltage was too low for a moment since the start.",
-        "came with the box",
-    );
-    is(
-        &power(Power { mains: Some(false), battery: Some(40), ..Power::default() }),
-        Light::Red,
-        "The box runs on its battery (40 % left).",
-        "Plug the power cable in.",
-    );
-    is(
-        &power(Power { temperature: Some(84.4), ..Power::default() }),
-        Light::Amber,
-        "The box is too hot (84 °C) and may slow down.",
-        "Give it air",
-    );
-    is(&power(Power::default()), Light::Green, "The box has power.", "");
-}
-
-#[test]
-fn the_network_says_which_end_to_look_at() {
-    let network = |otherwise: &dyn Fn(&mut Facts)| row("network", |it| otherwise(it));
-    is(
-        &network(&|it| it.network.links.clear()),
-        Light::Red,
-        "The box finds no network socket in itself.",
-        "USB network adapter",
-    );
-    let unplugged = |it: &mut Facts| it.network.links[0].carrier = false;
-    is(
-        &network(&unplugged),
-        Light::Red,
-        "No network cable is plugged in, or its other end is dead.",
-        "Plug the network cable in; the light beside the socket must blink.",
-    );
-    is(
-        &network(&|it| {
-            unplugged(it);
-            it.network.links[0].kind = LinkKind::Wireless;
-        }),
-        Light::Red,
-        "The box is on no Wi-Fi network.",
-        "name and password of the Wi-Fi",
-    );
-    let no_address = |it: &mut Facts| it.network.links[0].addresses.clear();
-    is(
-        &network(&no_address),
-        Light::Red,
-        "Connected by cable, but the network gives no address.",
-        "DHCP",
-    );
-    is(
-        &network(&|it| {
-            no_address(it);
-            it.uptime = Duration::from_secs(5);
-        }),
-        Light::Grey,
-        "Waiting for an address from the network.",
-        "",
-    );
-    is(
-        &network(&|it| it.network.gateway = None),
-        Light::Red,
-        "The box has the address 192.0.2.7, but no way out.",
-        "leads to the Internet",
-    );
-    is(
-        &network(&|it| {
-            it.network.links[0].kind = LinkKind::Wireless;
-            it.network.links[0].signal = Some(-82);
-        }),
-        Light::Amber,
-        "The Wi-Fi is weak here (-82 dBm).",
-        "plug a network cable in",
-    );
-}
-
-#[test]
-fn the_cable_counts_before_wifi_and_an_idle_socket_does_not() {
-    let network = row("network", |it| {
-        let wifi = Link {
-            name: "wlan0".into(),
-            kind: LinkKind::Wireless,
-            carrier: true,
-            addresses: vec!["198.51.100.4".into()],
-            signal: Some(-50),
-        };
-        it.network.links[0].carrier = false;
-        it.network.links[0].addresses.clear();
-        it.network.links.push(wifi);
-    });
-    is(&network, Light::Green, "Connected by Wi-Fi, address 198.51.100.4.", "");
-}
-
-#[test]
 fn the_picture_is_missing_black_or_still() {
     let on = json!({ "on": true, "since": "2026-11-22T09:59:00Z" });
     let missing = row("picture", |it| {
@@ -321,109 +219,6 @@ fn what_waits_and_what_is_lost_is_told() {
     );
     let slate = row("sending", |it| change(it, "slate", Mood::Happy, "shown"));
     is(&slate, Light::Amber, "Viewers see a card with the room's name.", "“Picture”");
-}
-
-#[test]
-fn the_disk_is_missing_ill_or_full() {
-    let disk = |disk: Disk| row("disk", |it| it.disk = disk);
-    let sound = well().disk;
-    is(
-        &disk(Disk::default()),
-        Light::Red,
-        "The disk cannot be used: nothing is recorded in the room.",
-        "The stream goes on.",
-    );
-    is(
-        &disk(Disk { read_only: true, ..sound }),
-        Light::Red,
-        "Nothing can be written to the disk any more.",
-        "new disk or card",
-    );
-    is(
-        &disk(Disk { errors: 3, ..sound }),
-        Light::Amber,
-        "The disk has had errors: it may be failing.",
-        "new disk or card",
-    );
-    is(
-        &disk(Disk { free: 900_000_000, ..sound }),
-        Light::Amber,
-        "The disk is nearly full: 900 MB of 25.0 GB left.",
-        "oldest recordings",
-    );
-}
-
-#[test]
-fn settings_say_where_they_are_wrong() {
-    let settings = |ok: bool, source: Settings, problems: &[&str]| {
-        row("settings", |it| {
-            it.outcome = Some(Outcome {
-                v: 1,
-                ok,
-                source,
-                network: "new".into(),
-                problems: problems.iter().map(ToString::to_string).collect(),
-            });
-        })
-    };
-    let wrong = settings(false, Settings::Kept, &["site.toml line 3: unknown key", "another"]);
-    is(
-        &wrong,
-        Light::Amber,
-        "site.toml line 3: unknown key (1 more below). The earlier settings are in use.",
-        "correct site.toml",
-    );
-    let none = settings(false, Settings::None, &["site.toml line 3: unknown key."]);
-    is(&none, Light::Red, "site.toml line 3: unknown key.", "correct site.toml");
-    is(
-        &settings(true, Settings::None, &[]),
-        Light::Red,
-        "The box is not set up yet.",
-        "fill in site.toml",
-    );
-    is(
-        &settings(true, Settings::Kept, &[]),
-        Light::Green,
-        "The settings given earlier are in use.",
-        "",
-    );
-    // The network's part alone was taken back.
-    let back = settings(false, Settings::Config, &["the network settings reach nothing"]);
-    is(&back, Light::Amber, "The network settings reach nothing.", "correct site.toml");
-}
-
-#[test]
-fn the_clock_may_be_late_and_must_not_be_older_than_the_image() {
-    let clock = |seconds: u64, now: &str| {
-        row("clock", |it| {
-            it.clock.synchronised = false;
-            it.uptime = Duration::from_secs(seconds);
-            it.now = now.parse().unwrap();
-        })
-    };
-    let late = clock(30, "2026-11-22T10:00:00Z");
-    is(&late, Light::Grey, "The box is asking for the time; it shows 2026-11-22 10:00 UTC.", "");
-    let says = "No time server answers; the clock shows 2026-11-22 10:00 UTC.";
-    is(&clock(600, "2026-11-22T10:00:00Z"), Light::Amber, says, "let NTP out");
-    let ahead = row("clock", |it| {
-        it.clock = Clock { synchronised: false, trouble: "this clock is 9 s ahead".into() };
-    });
-    let says = "This clock is 9 s ahead; the clock shows 2026-11-22 10:00 UTC.";
-    is(&ahead, Light::Amber, says, "time server");
-    let says = "No time server answers; the clock shows 1970-01-01 00:00 UTC.";
-    is(&clock(5, "1970-01-01T00:00:00Z"), Light::Red, says, "let NTP out");
-}
-
-#[test]
-fn an_update_is_told_while_it_goes_on_and_when_it_was_taken_back() {
-    let doing = row("software", |it| it.software.doing = "Installing version 1.3.0.".into());
-    is(&doing, Light::Grey, "Installing version 1.3.0.", "Leave the box on.");
-    let tried = row("software", |it| it.software.attempt = 2);
-    is(&tried, Light::Grey, "Version 1.2.0 is new and being tried.", "Leave the box on.");
-    let back = row("software", |it| {
-        it.software.trouble = "The update to 1.3.0 did not work: a unit failed.".into();
-    });
-    is(&back, Light::Amber, "The update to 1.3.0 did not work: a unit failed.", "works as before");
 }
 
 #[test]
