@@ -8,6 +8,7 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
+use futures_util::future::join_all;
 use tokio::process::Command;
 
 use super::strike::{self, Secrets};
@@ -118,9 +119,10 @@ pub async fn write(paths: &Paths, to: &Path) -> Result<(), DiagnosticsError> {
     }
     entries.extend(crashes(paths));
     entries.push(("devices.txt".to_owned(), devices(paths)));
-    for (name, words) in PROGRAMS {
-        entries.push(((*name).to_owned(), ask(words).await));
-    }
+    // All at once: on a box that is ill each may take its whole time.
+    let answers =
+        PROGRAMS.iter().map(|(name, words)| async { ((*name).to_owned(), ask(words).await) });
+    entries.extend(join_all(answers).await);
     for (_, text) in &mut entries {
         *text = secrets.strike(text);
     }
