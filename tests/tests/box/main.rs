@@ -9,4 +9,5 @@ mod cold_boot;
 mod faults;
 mod grabber;
 mod provisioning;
+mod reset;
 mod update;
