@@ -24,7 +24,7 @@ test_packages=(
   espeak-ng openssl procps util-linux shellcheck
   # the box in an emulated machine, its disk and its file systems
   qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 mtools openssh-client
-  e2fsprogs dosfstools fusefat
+  e2fsprogs dosfstools fusefat socat
   # images and flash.sh
   bmap-tools fdisk genimage zstd xz-utils
   mmdebstrap squashfs-tools grub-common rauc systemd kmod cpio

@@ -38,6 +38,23 @@ pub(super) fn variables(processor: Processor, directory: &Path) -> PathBuf {
     own
 }
 
+/// What QEMU runs for each connection to a server of the host.
+const SERVER: &str = "server";
+/// A file that is there while those servers are.
+pub(super) const OUTSIDE: &str = "outside";
+
+/// Writes the program that passes a connection on to a port here.
+///
+/// # Panics
+/// When it cannot be written.
+pub(super) fn server(directory: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let script = "#!/bin/sh\n[ -e \"${0%/*}/outside\" ] && exec socat - TCP:127.0.0.1:\"$1\"\n";
+    let file = directory.join(SERVER);
+    std::fs::write(&file, script).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// The arguments; sockets, log and disk are in `directory`.
 pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<String> {
     let file = |name: &str| directory.join(name).display().to_string();
@@ -78,7 +95,12 @@ pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<Str
     // Port 0: QEMU takes a free one, and tells.
     let to = &setup.address;
     let forwards = [22, 80].map(|port| format!("hostfwd=tcp:127.0.0.1:0-{to}:{port}")).join(",");
-    args.add("-netdev", &format!("user,id=net,ipv6=off,{forwards}"));
+    let servers = setup
+        .servers
+        .iter()
+        .map(|(address, port)| format!(",guestfwd=tcp:{address}:443-cmd:{} {port}", file(SERVER)));
+    let servers: String = servers.collect();
+    args.add("-netdev", &format!("user,id=net,ipv6=off,{forwards}{servers}"));
     args.add("-device", "virtio-net-pci,id=nic,netdev=net,mac=52:54:00:12:34:56");
     args.add("-rtc", &format!("base={}", setup.clock.as_deref().unwrap_or("utc")));
     if setup.watchdog {

@@ -117,6 +117,15 @@ impl Machine {
         self.setup = change(self.setup.clone());
     }
 
+    /// Whether the host's servers of [`Setup::with_server`] are there; at first they are not.
+    ///
+    /// # Panics
+    /// When the file that says so cannot be written.
+    pub fn outside(&self, there: bool) {
+        let file = self.directory().join(qemu::OUTSIDE);
+        if there { std::fs::write(file, "").unwrap() } else { std::fs::remove_file(file).unwrap() }
+    }
+
     /// Switches it on; it begins to boot.
     ///
     /// # Panics
@@ -125,6 +134,7 @@ impl Machine {
         assert!(self.power.is_none(), "the machine is on");
         let directory = self.directory.path();
         let _ = std::fs::remove_file(directory.join("qmp"));
+        qemu::server(directory);
         let args = qemu::arguments(&self.setup, &self.disk, directory);
         let program = qemu::program(self.setup.processor);
         let process = Process::start("QEMU", Launch::new(program).args(args), &self.qemu_log());

@@ -33,6 +33,7 @@ pub struct Setup {
     pub(super) grabber: bool,
     pub(super) cable: bool,
     pub(super) address: String,
+    pub(super) servers: Vec<(String, u16)>,
     pub(super) config: Vec<(String, Vec<u8>)>,
 }
 
@@ -49,6 +50,7 @@ impl Setup {
             grabber: false,
             cable: true,
             address: "10.0.2.15".into(),
+            servers: Vec::new(),
             config: Vec::new(),
         }
     }
@@ -111,6 +113,14 @@ impl Setup {
     #[must_use]
     pub fn at_address(mut self, address: &str) -> Self {
         self.address = address.into();
+        self
+    }
+
+    /// With a server of the host, which listens at `port` of its loopback, at port 443 of `address`
+    /// in the machine's network, while [`Machine::outside`](super::Machine::outside) is there.
+    #[must_use]
+    pub fn with_server(mut self, address: &str, port: u16) -> Self {
+        self.servers.push((address.into(), port));
         self
     }
 }

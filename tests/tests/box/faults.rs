@@ -1,6 +1,6 @@
 //! What goes wrong around the box and in it, while it streams.
 
-use backrow_tests::machine::{Fault, HOST, Setup, Stage, Stopwatch, patience};
+use backrow_tests::machine::{Fault, Setup, Stage, Stopwatch, patience};
 use backrow_tests::until;
 use serde_json::Value;
 
@@ -18,13 +18,16 @@ async fn nothing_is_missing(stage: &Stage, session: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn networks_that_are_bad_lose_nothing() {
-    // Both are at port 443, and nothing there yet: the rules below make it.
+    const ENCODER: &str = "10.0.2.100";
+    const BROKER: &str = "10.0.2.101";
     let mut stage = Stage::set(Setup::new(), |mut site| {
-        site.encoder = format!("http://{HOST}:443");
-        site.broker = Some("mqtt://10.0.2.100:443".into());
+        site.encoder = format!("http://{ENCODER}:443");
+        site.broker = Some(format!("mqtt://{BROKER}:443"));
         site
     })
     .await;
+    let (encoder, broker) = (stage.encoder.http().port(), stage.broker.address().port());
+    stage.machine.rebuild(|setup| setup.with_server(ENCODER, encoder).with_server(BROKER, broker));
     let watch = Stopwatch::start();
     stage.machine.boot().await;
     // Nobody answers: it boots all the same, and keeps what it captures.
@@ -34,19 +37,23 @@ async fn networks_that_are_bad_lose_nothing() {
     watch.lap("it runs with nobody to talk to");
     assert_eq!(stage.sessions().await, []);
 
-    // A venue that lets out nothing but port 443 (and our ssh).
-    let (encoder, broker) = (stage.encoder.http().port(), stage.broker.address().port());
+    // A venue that lets out nothing but port 443 (and our ssh); no name is answered.
+    let device = stage.machine.ssh("ip -o route show default | grep -o 'dev [^ ]*'").await;
+    let device = device.trim();
+    let let_out = |what: &str| {
+        format!(
+            "tc filter add {device} egress protocol ip prio 5 u32 match ip {what} 0xffff action pass; "
+        )
+    };
     let rules = format!(
-        "nft -f - <<'END'\n\
-         table ip venue {{\n\
-           chain firewall {{ type filter hook output priority -200; policy drop;\n\
-             oif lo accept; tcp sport {{ 22, 80 }} accept; tcp dport 443 accept; }}\n\
-           chain outside {{ type nat hook output priority -100;\n\
-             ip daddr {HOST} tcp dport 443 dnat to {HOST}:{encoder};\n\
-             ip daddr 10.0.2.100 tcp dport 443 dnat to {HOST}:{broker}; }}\n\
-         }}\nEND"
+        "set -e; tc qdisc add {device} clsact; {}{}{}\
+         tc filter add {device} egress protocol ip prio 9 u32 match u32 0 0 action drop",
+        let_out("sport 22"),
+        let_out("sport 80"),
+        let_out("dport 443")
     );
     stage.machine.ssh(&rules).await;
+    stage.machine.outside(true);
     let session = stage.confirmed().await;
     stage.state(240, "ready").await;
     watch.lap("by port 443 alone");
@@ -54,21 +61,19 @@ async fn networks_that_are_bad_lose_nothing() {
     watch.lap("what was captured before has been sent, too");
 
     // Packets are lost and late.
-    let device = "$(ip -o route show default | grep -o 'dev [^ ]*' | cut -d' ' -f2)";
-    stage
-        .machine
-        .ssh(&format!("tc qdisc add dev {device} root netem delay 120ms 30ms loss 3%"))
-        .await;
+    stage.machine.ssh(&format!("tc qdisc add {device} root netem delay 120ms 30ms loss 3%")).await;
     stage.grows(&session, 6, patience(240)).await;
-    stage.machine.ssh(&format!("tc qdisc del dev {device} root")).await;
+    stage.machine.ssh(&format!("tc qdisc del {device} root")).await;
     nothing_is_missing(&stage, &session).await;
     watch.lap("through loss and delay");
 
     // Encoder and broker vanish without a word, and come back.
-    stage.machine.ssh("nft insert rule ip venue firewall tcp dport 443 drop").await;
+    let silence = format!("{device} egress protocol ip prio 1");
+    let drop = "u32 match ip dport 443 0xffff action drop";
+    stage.machine.ssh(&format!("tc filter add {silence} {drop}")).await;
     stage.state(180, "lost").await;
     let before = stage.segments(&session).await;
-    stage.machine.ssh("nft delete rule ip venue firewall handle $(nft -a list chain ip venue firewall | sed -n 's/.*dport 443 drop # handle //p')").await;
+    stage.machine.ssh(&format!("tc filter del {silence}")).await;
     stage.state(240, "ready").await;
     stage.goes_on(&session).await;
     nothing_is_missing(&stage, &session).await;
