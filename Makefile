@@ -16,7 +16,7 @@ help:
 	@echo '                   start of it is in make test, the rest takes too long for every day'
 	@echo 'make vm-test-full  the same, and a boot on ARM, slow cards, power cuts replayed'
 	@echo 'make image   the box, for BOARD=pc_x86_64, rpi4, rpi5, qemu_x86_64 or qemu_aarch64 (docs/box.md)'
-	@echo 'make dist    our sources with every crate, in target/dist'
+	@echo 'make dist    Debian packages, and our sources with every crate, in target/dist (docs/deploy.md)'
 
 run: build
 	@./run.sh
@@ -79,7 +79,7 @@ vm-test-full: vm-test
 check: setup-test web
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	shellcheck setup.sh run.sh .ci/run
+	shellcheck setup.sh run.sh .ci/run deploy/package.sh
 	shellcheck -xa flash.sh
 	shellcheck -x buildroot/*.sh board/*/*.sh board/bench/initrd-init \
 		board/raspberrypi/overlay/usr/lib/backrow/rauc-tryboot \
@@ -99,8 +99,9 @@ bench: build footage
 	cargo run --release --locked -p backrow-tests --bin bench
 
 # Our sources and all their crates in one archive, the same bytes for the same commit.
-dist: web
+dist: setup-test web
 	./buildroot/source-archive.sh
+	./deploy/package.sh
 
 # The box of Debian's packages that the tests boot.
 ARCHITECTURE ?= x86_64
@@ -109,7 +110,8 @@ bench-image: setup-test web
 	./board/bench/build.sh '$(ARCHITECTURE)'
 
 # The box's image; takes an hour or two the first time.
-image: dist
+image: web
+	./buildroot/source-archive.sh
 	./buildroot/image.sh '$(BOARD)'
 
 # The recipes, by Buildroot itself: BUILDROOT_DIR=an unpacked release.

@@ -28,6 +28,8 @@ test_packages=(
   # images and flash.sh
   bmap-tools fdisk genimage zstd xz-utils
   mmdebstrap squashfs-tools grub-common rauc systemd kmod cpio
+  # Debian packages
+  debhelper
 )
 arm_packages=(
   # the bench image for ARM, built on a PC

@@ -38,13 +38,7 @@ replace-with = "vendored-sources"
 directory = "VENDOR"
 CONFIG
 (cd "$top" && cargo metadata --format-version 1 --locked --offline --filter-platform x86_64-unknown-linux-gnu) \
-  | python3 -c '
-import json, sys
-crates = [p for p in json.load(sys.stdin)["packages"] if p["source"]]
-print("crate\tversion\tlicence")
-for crate in sorted(crates, key=lambda p: (p["name"], p["version"])):
-    print(crate["name"], crate["version"], crate["license"] or "see its own licence file", sep="\t")
-' >"$top/CRATES.tsv"
+  | python3 deploy/crates.py >"$top/CRATES.tsv"
 
 archive=target/dist/$name.tar.gz
 tar --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw,a-s \

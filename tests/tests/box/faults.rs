@@ -37,7 +37,8 @@ async fn networks_that_are_bad_lose_nothing() {
     watch.lap("it runs with nobody to talk to");
     assert_eq!(stage.sessions().await, []);
 
-    // A venue that lets out nothing but port 443 (and our ssh); no name is answered.
+    // A venue that lets out nothing but port 443 (and our ssh, and DHCP, which is the venue's own);
+    // no name is answered.
     let device = stage.machine.ssh("ip -o route show default | grep -o 'dev [^ ]*'").await;
     let device = device.trim();
     let let_out = |what: &str| {
@@ -46,11 +47,12 @@ async fn networks_that_are_bad_lose_nothing() {
         )
     };
     let rules = format!(
-        "set -e; tc qdisc add {device} clsact; {}{}{}\
+        "set -e; tc qdisc add {device} clsact; {}{}{}{}\
          tc filter add {device} egress protocol ip prio 9 u32 match u32 0 0 action drop",
         let_out("sport 22"),
         let_out("sport 80"),
-        let_out("dport 443")
+        let_out("dport 443"),
+        let_out("dport 67")
     );
     stage.machine.ssh(&rules).await;
     stage.machine.outside(true);

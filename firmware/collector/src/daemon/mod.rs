@@ -49,6 +49,22 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Tags on their way from the workers.
 const TAGS: usize = 512;
 
+/// Looks through the configuration as the daemon does before all else.
+#[must_use]
+#[allow(clippy::print_stdout, clippy::print_stderr)] // a command of a person
+pub fn check(config: &Path) -> ExitCode {
+    match protocol::config::site::read(config) {
+        Ok(site) => {
+            println!("{} is right: it is for room {}", config.display(), site.room);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+    }
+}
+
 /// Runs the daemon until it is told to stop.
 #[must_use]
 pub fn main(config: &Path) -> ExitCode {
