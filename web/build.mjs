@@ -1,6 +1,7 @@
 // Builds the pages into dist/: hashed assets, gzip copies beside them, and HTML templates whose
 // {{room}} and {{title}} the encoder fills in. The box's own page is apart, in dist/box/: the box
-// carries no player, and the encoder no page of a box.
+// carries no player, and the encoder no page of a box. So is the dashboard, in dist/dashboard/: that
+// folder is whole by itself, for any web server.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -33,6 +34,7 @@ if (process.argv.includes("--tests")) {
   rmSync(join(here, "dist"), { recursive: true, force: true });
   await pages();
   await box();
+  await dashboard();
 }
 
 function site(dist) {
@@ -47,7 +49,7 @@ function site(dist) {
     names[name] = hashed;
     return hashed;
   };
-  const template = (page) => {
+  const template = (page, as = page) => {
     const html = readFileSync(join(here, "src", page), "utf8").replace(
       /%([a-z]+\.[a-z]+)%/g,
       (_, name) => {
@@ -55,7 +57,7 @@ function site(dist) {
         return names[name];
       },
     );
-    writeFileSync(join(dist, page), html);
+    writeFileSync(join(dist, as), html);
   };
   const sizes = () => {
     for (const [name, hashed] of Object.entries(names)) {
@@ -76,6 +78,26 @@ async function box() {
   const style = await build({ ...common, entryPoints: [join(here, "src/box.css")] });
   put("box.css", style.outputFiles[0].contents);
   template("box.html");
+  sizes();
+}
+
+async function dashboard() {
+  const dist = join(here, "dist/dashboard");
+  const { put, template, sizes } = site(dist);
+  // mqtt.js is a file of its own, as its authors built it: it outlives our changes in caches.
+  const client = readFileSync(require.resolve("mqtt/dist/mqtt.min"), "utf8");
+  const { version } = require("mqtt/package.json");
+  const notice = `/* MQTT.js ${version}, MIT, https://github.com/mqttjs/MQTT.js */\n`;
+  put("mqtt.js", notice + client.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n"));
+  put("icon.svg", readFileSync(join(here, "src/icon.svg")));
+  const entry = join(here, "src/dashboard.ts");
+  const script = await build({ ...common, entryPoints: [entry], format: "iife" });
+  put("dashboard.js", script.outputFiles[0].contents);
+  const style = await build({ ...common, entryPoints: [join(here, "src/dashboard.css")] });
+  put("dashboard.css", style.outputFiles[0].contents);
+  template("dashboard.html", "index.html");
+  // What the page should know of the broker; the encoder answers with its own.
+  writeFileSync(join(dist, "config.json"), "{}\n");
   sizes();
 }
 
@@ -101,6 +123,6 @@ async function pages() {
   const style = await build({ ...common, entryPoints: [join(here, "src/style.css")] });
   put("style.css", style.outputFiles[0].contents);
 
-  ["player.html", "rooms.html", "missing.html"].forEach(template);
+  ["player.html", "rooms.html", "missing.html"].forEach((page) => template(page));
   sizes();
 }

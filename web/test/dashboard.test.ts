@@ -1,0 +1,440 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Fleet, MAX_DEVICES, MAX_ENTRIES } from "../src/dashboard/fleet";
+import { ceiling, path } from "../src/dashboard/graph";
+import { HOUR, Series } from "../src/dashboard/history";
+import { height, layout, GAP } from "../src/dashboard/layout";
+import { read } from "../src/dashboard/messages";
+import { Orders, PATIENCE, payload, ulid } from "../src/dashboard/orders";
+import { facts, rooms, tally, type Room } from "../src/dashboard/room";
+import { sentences, SILENCE, type Moment } from "../src/dashboard/sentences";
+import * as settings from "../src/dashboard/settings";
+import { clock, sentence, size, span } from "../src/dashboard/words";
+
+const NOW = Date.parse("2026-05-01T10:00:00Z");
+const ago = (seconds: number): string => new Date(NOW - seconds * 1000).toISOString();
+const bytes = (value: unknown): Uint8Array =>
+  new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
+const moment: Moment = { now: NOW, since: NOW - 60_000 };
+
+/** Says something to the fleet, as the broker would pass it on. */
+function say(fleet: Fleet, topic: string, value: unknown, kept = false, now = NOW): void {
+  const message = read(`backrow/${topic}`, bytes(value));
+  assert.ok(message, `${topic} was not understood`);
+  fleet.take(message, kept, now);
+}
+
+function birth(fleet: Fleet, device: string, role: string, names: string[]): void {
+  say(fleet, `${device}/state`, { v: 1, state: "ready" }, true);
+  say(fleet, `${device}/birth`, { v: 1, device, role, version: "1", started: ago(9), rooms: names }, true);
+}
+
+function health(fleet: Fleet, device: string, more: object, now = NOW): void {
+  const at = new Date(now).toISOString();
+  const told = { v: 1, at, mood: "happy", uptime_s: 9, events_dropped: 0, ...more };
+  say(fleet, `${device}/health`, told, false, now);
+}
+
+function component(fleet: Fleet, name: string, mood: string, reason: string, seconds = 30): void {
+  const [device, ...rest] = name.split(":");
+  const value = { v: 1, mood, since: ago(seconds), reason, restarts: 0 };
+  say(fleet, `${device}/component/${rest.join(":")}`, value, true);
+}
+
+/** A room with a box and an encoder, both well. */
+function well(): Fleet {
+  const fleet = new Fleet();
+  birth(fleet, "hall-1", "collector", ["hall"]);
+  birth(fleet, "enc", "encoder", ["hall", "attic"]);
+  for (const name of ["capture", "picture", "sound", "uplink", "spool", "mqtt"]) {
+    component(fleet, `hall-1:${name}`, "happy", "working");
+  }
+  component(fleet, "enc:hall.ingest", "happy", "hall-1 is publishing", 125);
+  component(fleet, "enc:attic.ingest", "hungry", "nobody has published in room attic yet");
+  health(fleet, "hall-1", { backlog_ms: 1500, lost_ms: 0, capture: { audio: [{ peak_db: -12 }] } });
+  health(fleet, "enc", { rooms: { hall: { live: true, progressive_clients: 3, viewers: 12 } } });
+  return fleet;
+}
+
+function room(fleet: Fleet, name = "hall", at = moment): Room {
+  const found = rooms(fleet, at).find((it) => it.name === name);
+  assert.ok(found, `no room ${name}`);
+  return found;
+}
+
+test("a room that is well says so, with its viewers and levels", () => {
+  const hall = room(well());
+  assert.deepEqual([hall.light, hall.text], ["green", "Live for 2 min."]);
+  assert.deepEqual([hall.viewers, hall.levels, hall.sentences], [12, [-12], []]);
+  assert.deepEqual(facts(hall), ["12 viewers"]);
+  const attic = room(well(), "attic");
+  assert.deepEqual([attic.light, attic.text], ["grey", "Nobody is publishing."]);
+  assert.deepEqual(tally(rooms(well(), moment)), { grey: 1, green: 1, amber: 0, red: 0 });
+});
+
+test("every component has its sentence", () => {
+  const told = (name: string, mood: string, reason: string): [string, string] => {
+    const fleet = well();
+    component(fleet, name, mood, reason);
+    const { light, text } = room(fleet);
+    return [light, text];
+  };
+  const cases: [string, string, string, string, string][] = [
+    ["hall-1:capture", "hungry", "no capture device is plugged in", "red", "No picture is captured: no capture device is plugged in."],
+    ["hall-1:capture", "sad", "the worker ended", "red", "No picture is captured: the worker ended."],
+    ["hall-1:picture", "hungry", "black", "amber", "The picture has been black for 40 s: is the projector's source on?"],
+    ["hall-1:sound", "hungry", "silent", "amber", "No sound for 40 s: is the mixer's output muted?"],
+    ["hall-1:slate", "happy", "shown", "amber", "Viewers see the slate, not the room."],
+    ["hall-1:uplink", "sad", "no answer", "red", "The encoder is not reached: no answer."],
+    ["hall-1:spool", "sad", "the disk is full", "red", "The recording on the box: the disk is full."],
+    ["hall-1:capture", "waking", "opening the device", "amber", "Capture is starting: opening the device."],
+    ["hall-1:constructor", "sad", "broken", "amber", "Constructor: broken."],
+    ["hall-1:box.update", "sad", "1.3.0 was taken back", "amber", "The box's update: 1.3.0 was taken back."],
+    ["hall-1:box.system", "sad", "systemd-timesyncd failed", "amber", "Part of the box does not run: systemd-timesyncd failed."],
+    ["hall-1:box.disk", "sad", "read-only", "red", "The box's disk: read-only."],
+    ["hall-1:box.network", "sad", "the settings were taken back", "amber", "The box's network: the settings were taken back."],
+    ["hall-1:box.clock", "hungry", "no time server answers", "amber", "The box's clock: no time server answers."],
+    ["hall-1:box.config", "sad", "line 3", "amber", "The box's settings: line 3."],
+    ["hall-1:something/new", "sad", "broken", "amber", "Something/new: broken."],
+    ["enc:hall.ingest", "hungry", "nobody is publishing", "amber", "The encoder gets nothing: nobody is publishing."],
+    ["enc:hall.archive", "sad", "the disk is full", "red", "The encoder does not record: the disk is full."],
+    ["enc:hall.hls", "sad", "no new segment for 8 s", "red", "Viewers are stuck: no new segment for 8 s."],
+    ["enc:hall.transcode", "sad", "the worker ended", "red", "The encoder's formats fail: the worker ended."],
+    ["enc:hall.480p", "sad", "no frames", "red", "480p fails: no frames."],
+    ["enc:hall.480p", "sleeping", "the CPU cannot keep up", "amber", "480p is left out: the CPU cannot keep up."],
+    ["enc:register", "sad", "the website does not know the secret", "amber", "Register: the website does not know the secret."],
+    // Another room's, and what is nobody's fault here.
+    ["enc:attic.480p", "sad", "no frames", "green", "Live for 2 min."],
+    ["hall-1:uplink", "hungry", "there is nothing to send: see capture", "green", "Live for 2 min."],
+    ["enc:hall.hls", "hungry", "waiting for the room to be live", "green", "Live for 2 min."],
+    ["hall-1:mqtt", "sad", "another device has this name", "green", "Live for 2 min."],
+  ];
+  for (const [name, mood, reason, light, text] of cases) {
+    assert.deepEqual(told(name, mood, reason), [light, text], `${name} ${mood}`);
+  }
+});
+
+test("what matters more comes first", () => {
+  const fleet = well();
+  const order = [
+    ["hall-1:box.update", "sad"],
+    ["hall-1:sound", "hungry"],
+    ["enc:hall.480p", "sad"],
+    ["hall-1:spool", "sad"],
+    ["hall-1:uplink", "sad"],
+    ["hall-1:capture", "sad"],
+  ] as const;
+  for (const [name, mood] of order) {
+    component(fleet, name, mood, "why");
+    assert.equal(`${room(fleet).sentences[0]?.device}:${room(fleet).sentences[0]?.component}`, name);
+  }
+  assert.equal(room(fleet).sentences.length, order.length, "and none is lost");
+});
+
+test("backlog, heat and losses are told in numbers", () => {
+  const fleet = well();
+  health(fleet, "hall-1", { backlog_ms: 184_000, backlog_bytes: 42_000_000, lost_ms: 0 });
+  assert.equal(room(fleet).text, "3 min of the talk (42.0 MB) wait to be sent; they are kept.");
+  assert.deepEqual(facts(room(fleet)), ["12 viewers", "3 min to send"]);
+  health(fleet, "hall-1", { temperature_c: 91.4, lost_ms: 0 });
+  assert.equal(room(fleet).text, "It is hot, 91 °C: can air get to it?");
+  health(fleet, "hall-1", { lost_ms: 6000 });
+  assert.deepEqual(
+    [room(fleet).light, room(fleet).text],
+    ["red", "6 s of the talk are lost for good, the last 0 s ago."],
+  );
+  // A loss before we looked is no news, and an old one is told no more.
+  const later = new Fleet();
+  birth(later, "hall-1", "collector", ["hall"]);
+  health(later, "hall-1", { lost_ms: 6000 });
+  assert.equal(room(later).light, "green");
+  const at = NOW + 11 * 60_000;
+  health(fleet, "hall-1", { lost_ms: 6000 }, at);
+  health(fleet, "enc", {}, at);
+  assert.equal(room(fleet, "hall", { now: at, since: NOW }).light, "green");
+});
+
+test("a machine that is lost, stopped, silent or only remembered says so", () => {
+  const fleet = well();
+  say(fleet, "hall-1/state", { v: 1, state: "lost" });
+  component(fleet, "enc:hall.ingest", "hungry", "nobody is publishing");
+  let hall = room(fleet, "hall", { now: NOW + 4000, since: NOW });
+  assert.deepEqual([hall.light, hall.levels], ["red", []]);
+  assert.equal(hall.text, "The box hall-1 is lost for 4 s: has it power and network?");
+  assert.equal(hall.sentences.length, 1, "what follows from it is not told as well");
+  assert.equal(fleet.entries[0]?.text, "the broker lost it: no power, no network, or it crashed");
+  // It speaks again: whatever the broker keeps, it is there.
+  component(fleet, "enc:hall.ingest", "happy", "hall-1 is publishing");
+  health(fleet, "hall-1", {}, NOW + 9000);
+  health(fleet, "enc", {}, NOW + 9000);
+  hall = room(fleet, "hall", { now: NOW + 9000, since: NOW });
+  assert.deepEqual([hall.light, fleet.entries[0]?.text], ["green", "is there"]);
+  // Silence.
+  const late = NOW + 9000 + SILENCE + 1000;
+  health(fleet, "enc", {}, late);
+  hall = room(fleet, "hall", { now: late, since: NOW });
+  assert.equal(hall.text, "The box hall-1 has said nothing for 21 s: is its network slow?");
+  // Not before it had time to speak after we came (back).
+  assert.equal(room(fleet, "hall", { now: late, since: late - 5000 }).light, "green");
+  // In good order.
+  say(fleet, "hall-1/state", { v: 1, state: "disconnected" }, false, late);
+  assert.equal(room(fleet, "hall", { now: late, since: NOW }).text, "The box hall-1 was stopped 0 s ago.");
+  const night = late + 3_600_000;
+  health(fleet, "enc", {}, night);
+  hall = room(fleet, "hall", { now: night, since: NOW });
+  assert.deepEqual([hall.light, hall.text], ["green", "Live for 61 min."], "another publishes");
+  component(fleet, "enc:hall.ingest", "hungry", "nobody is publishing");
+  // Only what the broker kept.
+  const kept = new Fleet();
+  birth(kept, "old", "collector", ["hall"]);
+  assert.equal(
+    room(kept, "hall").text,
+    "The box old has not been heard yet: the broker only remembers it.",
+  );
+  say(fleet, "enc/state", { v: 1, state: "lost" }, false, night);
+  assert.match(room(fleet, "hall", { now: night, since: NOW }).text, /^The encoder enc is lost/);
+});
+
+test("a clock that is off is reckoned with", () => {
+  const fleet = well();
+  const wrong = NOW - 7_200_000;
+  const at = new Date(wrong).toISOString();
+  const since = new Date(wrong - 40_000).toISOString();
+  say(fleet, "hall-1/health", { v: 1, at, mood: "hungry", capture: { silent: { on: true, since } } });
+  say(fleet, "hall-1/component/sound", { v: 1, mood: "hungry", since: new Date(wrong - 30_000).toISOString(), reason: "x", restarts: 0 });
+  assert.equal(room(fleet).text, "No sound for 40 s: is the mixer's output muted?");
+  say(fleet, "hall-1/event", { v: 1, seq: 1, at, kind: "mood", component: "sound", message: "silent" });
+  assert.equal(fleet.entries[0]?.at, NOW);
+});
+
+test("machines without a room stand for themselves, and kept messages can be taken back", () => {
+  const fleet = new Fleet();
+  birth(fleet, "spare", "collector", []);
+  health(fleet, "spare", {});
+  assert.deepEqual(rooms(fleet, moment).map((it) => [it.name, it.machine]), [["spare", true]]);
+  component(fleet, "spare:capture", "sad", "broken");
+  fleet.take(read("backrow/spare/component/capture", bytes(""))!, false, NOW);
+  assert.equal(rooms(fleet, moment)[0]?.light, "green");
+  fleet.take(read("backrow/spare/birth", bytes(""))!, false, NOW);
+  fleet.take(read("backrow/spare/state", bytes(""))!, false, NOW);
+  assert.equal(fleet.devices.size, 0);
+  // A stray message makes no machine.
+  component(fleet, "stray:capture", "sad", "broken");
+  assert.deepEqual(rooms(fleet, moment), []);
+});
+
+test("the moods a component had are kept, and events come once", () => {
+  const fleet = well();
+  component(fleet, "hall-1:sound", "hungry", "no sound for 10 s", 20);
+  component(fleet, "hall-1:sound", "hungry", "no sound for 20 s", 20);
+  component(fleet, "hall-1:sound", "happy", "there is sound", 5);
+  const before = fleet.devices.get("hall-1")?.components.get("sound")?.before;
+  assert.deepEqual(before?.map((it) => [it.mood, it.reason]), [
+    ["hungry", "no sound for 20 s"],
+    ["happy", "working"],
+  ]);
+  const event = { v: 1, seq: 4, at: ago(1), kind: "loss", component: "uplink", message: "2 segments" };
+  say(fleet, "hall-1/event", event);
+  say(fleet, "hall-1/event", event);
+  assert.equal(fleet.entries.filter((it) => it.text === "2 segments").length, 1);
+});
+
+// --- garbage -----------------------------------------------------------------------------------
+
+/** A small generator of numbers (mulberry32): the same at every run. */
+function chance(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+const LEAVES = ["state", "birth", "health", "event", "preview", "command/ack", "command", "config",
+  "component/capture", "component/hall.480p", "component/__proto__", "component/a/b/c/d/e", "", "nothing"];
+const WORDS = ["ready", "lost", "happy", "sad", "hungry", "collector", "encoder", "hall", "__proto__",
+  "constructor", "2026-05-01T10:00:00Z", "9999-99-99", "", "x".repeat(5000), "<img src=x onerror=alert(1)>", "\u0000"];
+const KEYS = ["v", "state", "mood", "since", "at", "reason", "restarts", "rooms", "role", "version", "started",
+  "seq", "kind", "component", "message", "capture", "audio", "peak_db", "silent", "black", "on", "uptime_s",
+  "backlog_ms", "lost_ms", "viewers", "id", "__proto__", "hall", "temperature_c", "load"];
+
+function anything(random: () => number, depth: number): unknown {
+  const pick = <T>(of: T[]): T => of[Math.floor(random() * of.length)] as T;
+  const kind = random();
+  if (kind < 0.25) return pick(WORDS);
+  if (kind < 0.45) return pick([0, 1, -1, 1e308, -1e308, 0.5, 4e12, 12, -40]);
+  if (kind < 0.55) return pick([true, false, null]);
+  if (depth === 0) return 1;
+  if (kind < 0.7) return Array.from({ length: Math.floor(random() * 12) }, () => anything(random, depth - 1));
+  const made: [string, unknown][] = [["v", random() < 0.9 ? 1 : anything(random, 0)]];
+  for (let key = 0; key < 14; key += 1) made.push([pick(KEYS), anything(random, depth - 1)]);
+  return Object.fromEntries(made);
+}
+
+/** What is right, for each topic. */
+const RIGHT: { [leaf: string]: () => object } = {
+  state: () => ({ v: 1, state: "alert" }),
+  birth: () => ({ v: 1, device: "x", role: "encoder", version: "1", started: ago(9), rooms: ["hall", "a", "b"] }),
+  health: () => ({
+    v: 1, at: ago(1), mood: "sad", uptime_s: 3, load: 1, backlog_ms: 70_000, backlog_bytes: 9, lost_ms: 5, temperature_c: 90,
+    capture: { audio: [{ peak_db: -9 }, { peak_db: -3 }], silent: { on: true, since: ago(9) }, black: { on: true, since: ago(9) }, frames_dropped: 2 },
+    rooms: { hall: { viewers: 3 }, constructor: { viewers: 2 } },
+  }),
+  event: () => ({ v: 1, seq: 2, at: ago(1), kind: "loss", component: "uplink", message: "lost" }),
+  "command/ack": () => ({ v: 1, id: "x", state: "done", message: "done" }),
+};
+const COMPONENT = (): object => ({ v: 1, mood: "hungry", since: ago(50), reason: "why", restarts: 1 });
+
+/** Something right with some of it made wrong, or wholly wrong. */
+function garbage(random: () => number, leaf: string): Uint8Array {
+  const kind = random();
+  if (kind < 0.1) return new Uint8Array(Math.floor(random() * 200)).map(() => Math.floor(random() * 256));
+  if (kind < 0.15) return new Uint8Array([0xff, 0xd8, 0xff, 0, 1, 2]);
+  if (kind < 0.2) return new Uint8Array(0);
+  if (kind < 0.21) return bytes("[".repeat(30_000));
+  if (kind < 0.3) return bytes(JSON.stringify(anything(random, 3)));
+  const right = (RIGHT[leaf] ?? COMPONENT)() as { [key: string]: unknown };
+  const keys = Object.keys(right);
+  for (let times = Math.floor(random() * 4); times > 0; times -= 1) {
+    const key = keys[Math.floor(random() * keys.length)] as string;
+    if (key !== "v" || random() < 0.1) right[key] = anything(random, 2);
+  }
+  const text = JSON.stringify(right);
+  return bytes(random() < 0.1 ? text.slice(0, Math.floor(random() * text.length)) : text);
+}
+
+test("whatever the broker holds, the picture stands and stays bounded", () => {
+  const random = chance(20260501);
+  const fleet = well();
+  const orders = new Orders();
+  let read_ = 0;
+  for (let round = 0; round < 12_000; round += 1) {
+    const device = random() < 0.6 ? "hall-1" : random() < 0.5 ? "enc" : `d${Math.floor(random() * 40)}`;
+    const leaf = LEAVES[Math.floor(random() * LEAVES.length)] as string;
+    const now = NOW + Math.floor((random() - 0.2) * 4e6);
+    const message = read(`backrow/${device}/${leaf}`, garbage(random, leaf));
+    if (!message) continue;
+    read_ += 1;
+    if (message.kind === "ack") orders.answered(message);
+    else fleet.take(message, random() < 0.5, now);
+    if (round % 97 !== 0) continue;
+    for (const it of rooms(fleet, { now, since: now - 5000 })) {
+      assert.ok(it.text.length > 0 && it.text.length < 600 && !/undefined|NaN/.test(it.text), it.text);
+      assert.ok(it.name.length <= 64 && it.levels.length <= 8);
+      facts(it);
+    }
+    for (const it of fleet.devices.values()) {
+      sentences(it, null, { now, since: now });
+      for (const curve of Object.values(it.curves)) assert.ok(curve.points(now).length <= 360);
+    }
+  }
+  assert.ok(read_ > 2000, `the garbage reaches the picture (${read_})`);
+  assert.ok(fleet.entries.length <= MAX_ENTRIES && fleet.devices.size <= 42);
+  assert.equal(({} as { polluted?: unknown }).polluted, undefined);
+});
+
+test("topics that are not ours, and bytes that are too many, are nothing", () => {
+  for (const topic of ["", "backrow", "backrow//state", "other/x/state", "backrow/a b/state", "backrow/x/state/y",
+    `backrow/${"x".repeat(65)}/state`, "backrow/x/component", "backrow/x/component/a//b", "$SYS/broker"]) {
+    assert.equal(read(topic, bytes({ v: 1, state: "ready" })), null, topic);
+  }
+  assert.equal(read("backrow/x/state", bytes({ v: 2, state: "ready" })), null, "another version");
+  assert.equal(read("backrow/x/preview", bytes("GIF89a")), null);
+  assert.equal(read("backrow/x/preview", new Uint8Array(70_000).fill(0xff)), null);
+});
+
+test("a thousand machines more than there can be are passed over", () => {
+  const fleet = new Fleet();
+  for (let device = 0; device < MAX_DEVICES + 1000; device += 1) {
+    say(fleet, `box-${device}/state`, { v: 1, state: "ready" });
+    say(fleet, `box-${device}/event`, { v: 1, seq: 1, at: ago(1), kind: "notice", component: "x", message: `m${device}` });
+  }
+  assert.deepEqual([fleet.devices.size, fleet.entries.length], [MAX_DEVICES, MAX_ENTRIES]);
+});
+
+// --- the rest ----------------------------------------------------------------------------------
+
+test("sixty rooms are in sight on a laptop, and one is as large as it can be", () => {
+  for (let count = 1; count <= 60; count += 1) {
+    for (const [width, tall] of [[1428, 820], [1268, 640], [1908, 1000]] as const) {
+      const { columns, size: kind } = layout(count, width, tall);
+      const tile = (width + GAP) / columns - GAP;
+      const rows = Math.ceil(count / columns);
+      const fits = rows * (height(tile) + GAP) - GAP <= tall;
+      // 60 on a small laptop scroll; on 1440×900 they must not.
+      if (width !== 1268 || count <= 36) assert.ok(fits, `${count} at ${width}×${tall}: ${kind}`);
+    }
+  }
+  assert.equal(layout(1, 1428, 820).size, "large");
+  assert.deepEqual(layout(60, 390, 780), { columns: 1, size: "row" });
+  assert.equal(layout(0, 1428, 820).columns > 0, true);
+});
+
+test("a series holds an hour, and a line breaks where nothing was told", () => {
+  const series = new Series();
+  for (let at = NOW - 2 * HOUR; at <= NOW; at += 5000) series.push(at === NOW ? 7 : 1, at);
+  const points = series.points(NOW);
+  assert.equal(points.length, 360);
+  assert.deepEqual(points[359]?.value, 7);
+  assert.equal(series.points(NOW + 2 * HOUR).length, 0, "an hour later all is gone");
+  series.push(3, NOW + HOUR / 2);
+  const broken = path(series.points(NOW + HOUR / 2), NOW + HOUR / 2, { width: 300, height: 60, low: 0, high: 10 });
+  assert.equal(broken.split("M").length - 1, 2);
+  assert.ok(!/NaN|Infinity/.test(broken));
+  series.push(4, NOW - HOUR);
+  assert.deepEqual(series.points(NOW - HOUR).map((it) => it.value), [4], "a clock set back begins anew");
+  assert.deepEqual([ceiling([{ at: 0, value: 37 }], 1), ceiling([], 10), ceiling([{ at: 0, value: 0 }], 1)], [50, 10, 1]);
+});
+
+test("an order is a ULID with an expiry, and its answers are followed", () => {
+  const id = ulid(NOW, () => 255);
+  assert.match(id, /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/);
+  assert.ok(ulid(NOW + 1, () => 0) > id, "later ones sort later");
+  assert.deepEqual(JSON.parse(payload(id, "identify", NOW)), {
+    v: 1, id, command: "identify", expires: "2026-05-01T10:01:00.000Z", seconds: 30,
+  });
+  const orders = new Orders();
+  const order = orders.give(id, "hall-1", "restart", NOW);
+  orders.passed(id, null);
+  const ack = (device: string, state: string): void => {
+    const message = read(`backrow/${device}/command/ack`, bytes({ v: 1, id, state, message: "restarting" }));
+    assert.ok(message?.kind === "ack");
+    orders.answered(message);
+  };
+  ack("hall-2", "done");
+  assert.equal(order.state, "sent", "another machine's answer is none");
+  ack("hall-1", "accepted");
+  assert.deepEqual([order.state, order.text], ["accepted", "Restarting."]);
+  const second = orders.give("b", "hall-1", "restart", NOW);
+  orders.passed("b", "The broker says no.");
+  assert.deepEqual([second.state, second.text], ["failed", "The broker says no."]);
+  const third = orders.give("c", "hall-1", "restart", NOW);
+  orders.tick(NOW + PATIENCE + 1);
+  assert.deepEqual([third.state, order.state], ["unanswered", "accepted"]);
+});
+
+test("the broker's address is checked before it is tried", () => {
+  assert.equal(settings.address(" broker.example.org "), "wss://broker.example.org");
+  assert.equal(settings.problem("wss://broker.example.org:8084", true), null);
+  assert.equal(settings.problem("ws://localhost:8083", true), null);
+  assert.match(settings.problem("ws://broker", true) ?? "", /Use wss/);
+  assert.match(settings.problem("mqtts://broker", false) ?? "", /WebSocket only/);
+  assert.match(settings.problem("wss://", false) ?? "", /no address/);
+  assert.match(settings.problem("wss://u:p@b", false) ?? "", /own fields/);
+  assert.match(settings.problem("", false) ?? "", /Where is the broker/);
+  const offered = settings.parse({ broker: "wss://b", commands: true, password: 7 });
+  assert.deepEqual(offered, { broker: "wss://b", username: "", password: "", commands: true });
+  assert.equal(settings.merge(null, offered).broker, "wss://b");
+  assert.equal(settings.merge(settings.parse({ broker: "wss://c" }), offered).broker, "wss://c");
+  for (const garbage of [null, 7, "x", [], { broker: {} }]) assert.equal(settings.parse(garbage).broker, "");
+});
+
+test("numbers are told as people say them", () => {
+  assert.deepEqual([0, 119_000, 120_000, 7_500_000, 1e9].map(span), ["0 s", "119 s", "2 min", "2 h 05 min", "11 days"]);
+  assert.deepEqual([0, 999, 1400, 2.5e11].map(size), ["0 B", "999 B", "1.4 kB", "250 GB"]);
+  assert.deepEqual(["", "no sound", "Why?"].map(sentence), ["", "No sound.", "Why?"]);
+  assert.match(clock(NOW, NOW), /^\d\d:\d\d:\d\d$/);
+  assert.match(clock(NOW - 1e9, NOW), /^\d{4}-\d\d-\d\d /);
+});
