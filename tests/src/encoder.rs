@@ -51,6 +51,8 @@ pub struct EncoderConfig {
     pub webm: bool,
     /// The broker's URL.
     pub mqtt: Option<String>,
+    /// The broker's URL for the dashboard, which then shows its buttons.
+    pub dashboard: Option<String>,
     http_port: u16,
     rtmp_port: u16,
 }
@@ -68,6 +70,7 @@ impl EncoderConfig {
             ladder: None,
             webm: true,
             mqtt: None,
+            dashboard: None,
             http_port: 0,
             rtmp_port: 0,
         }
@@ -123,6 +126,9 @@ impl EncoderConfig {
         }
         if let Some(url) = &self.mqtt {
             let _ = writeln!(text, "[mqtt]\nurl = {url:?}");
+        }
+        if let Some(url) = &self.dashboard {
+            let _ = writeln!(text, "[dashboard]\nbroker = {url:?}\ncommands = true");
         }
         text
     }

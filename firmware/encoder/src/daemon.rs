@@ -117,6 +117,7 @@ async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
         clock: clock.clone(),
         board: board.clone(),
         viewers: http::DEFAULT_VIEWERS,
+        dashboard: config.dashboard.clone(),
     };
     let app = http::app(rooms.clone(), options);
     tracing::info!(http = %web.local_addr()?, "listening");

@@ -12,7 +12,7 @@ use ulid::Ulid;
 pub const MAX_LEN: usize = 64;
 
 /// Room names that would hide one of the encoder's own addresses.
-const RESERVED_ROOMS: &[&str] = &["api", "assets", "healthz", "ingest", "metrics"];
+const RESERVED_ROOMS: &[&str] = &["api", "assets", "dashboard", "healthz", "ingest", "metrics"];
 
 /// Renditions that always exist and whose names a ladder therefore cannot take.
 const RESERVED_RENDITIONS: &[&str] = &["audio", "source"];

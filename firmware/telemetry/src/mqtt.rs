@@ -12,9 +12,11 @@
 //! ```
 //! Nothing here ever makes anybody wait. A broker that is missing or wrong shows as the component
 //! `mqtt` on the board, with a reason; all else goes on. If the program dies, the broker publishes
-//! its last will: state `lost`.
+//! its last will: state `lost`. Home Assistant is told what there is to show, if it was not switched
+//! off; a broker that does not take that is no fault.
 
 mod connect;
+mod homeassistant;
 mod outbox;
 mod session;
 mod sources;

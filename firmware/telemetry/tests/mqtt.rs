@@ -341,6 +341,9 @@ async fn client_certificates_and_each_device_in_its_own_branch() {
     };
     let device = Device::tells(broker.config("mqtts", &keys("box-7")));
     listener.until("state", "ready").await;
+    // These rules know nothing of Home Assistant; that is no fault of the connection.
+    listener.until("health", "{").await;
+    assert_eq!(device.board.get(COMPONENT).unwrap().mood, Mood::Happy);
     device.leave().await;
     listener.until("state", "disconnected").await;
 

@@ -18,21 +18,31 @@ struct Dist;
 
 /// `GET /assets/{name}`: for ever, since another content has another name.
 pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let Some(file) = Dist::get(&format!("assets/{name}")).filter(|_| !name.ends_with(".gz")) else {
+    serve("assets", &name, &headers)
+}
+
+/// `GET /dashboard/assets/{name}`: the same for the dashboard, whose folder is whole by itself.
+pub(super) async fn of_dashboard(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    serve("dashboard/assets", &name, &headers)
+}
+
+fn serve(folder: &str, name: &str, headers: &HeaderMap) -> Response {
+    let Some(file) = Dist::get(&format!("{folder}/{name}")).filter(|_| !name.ends_with(".gz"))
+    else {
         return answer::not_found(format!("there is no asset {name:?} in this version"));
     };
     let tag = etag(&file);
     let mut out = HeaderMap::new();
     out.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
-    out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(&name)));
+    out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
     out.insert(VARY, HeaderValue::from_static("accept-encoding"));
     out.insert(ETAG, tag.clone());
     out.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     if headers.get(IF_NONE_MATCH) == Some(&tag) {
         return (StatusCode::NOT_MODIFIED, out).into_response();
     }
-    if takes_gzip(&headers)
-        && let Some(packed) = Dist::get(&format!("assets/{name}.gz"))
+    if takes_gzip(headers)
+        && let Some(packed) = Dist::get(&format!("{folder}/{name}.gz"))
     {
         out.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         return (out, body(packed)).into_response();
@@ -132,12 +142,13 @@ mod tests {
 
     #[test]
     fn every_asset_that_a_page_names_is_there() {
-        for page in ["player.html", "rooms.html", "missing.html"] {
+        for page in ["player.html", "rooms.html", "missing.html", "dashboard/index.html"] {
+            let folder = page.strip_suffix("index.html").unwrap_or("");
             let html = template(page);
             let mut found = 0;
             for part in html.split("assets/").skip(1) {
                 let name = part.split(['"', '\'']).next().unwrap();
-                assert!(Dist::get(&format!("assets/{name}")).is_some(), "{page}: {name}");
+                assert!(Dist::get(&format!("{folder}assets/{name}")).is_some(), "{page}: {name}");
                 found += 1;
             }
             assert!(found > 1, "{page}");

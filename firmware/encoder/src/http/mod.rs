@@ -7,6 +7,7 @@
 //! /{room}/webcast-high.webm, …        progressive streams   /assets/…      scripts and styles
 //! /{room}/preview.jpg                 the last picture      /ingest/…      see `ingest`
 //! /webcast-high.webm, …               the same streams, where there is one room only
+//! /dashboard/, …                      the dashboard, and what it is told of the broker
 //! ```
 
 mod answer;
@@ -30,7 +31,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{Method, header};
 use axum::middleware;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use protocol::names::RoomName;
 use tower_http::cors::{Any, CorsLayer};
@@ -62,6 +63,10 @@ pub fn app(rooms: Arc<Rooms>, options: Options) -> Router {
         .route("/", get(rooms_page))
         .route("/{room}/", get(player_page))
         .route("/assets/{name}", get(assets::asset))
+        .route("/dashboard", get(async || Redirect::permanent("dashboard/")))
+        .route("/dashboard/", get(pages::dashboard))
+        .route("/dashboard/config.json", get(dashboard_config))
+        .route("/dashboard/assets/{name}", get(assets::of_dashboard))
         .route("/healthz", get(health::health))
         .route("/metrics", get(metrics::metrics))
         .fallback(async || pages::missing("/", "No such page", "There is nothing at this address."))
@@ -86,6 +91,13 @@ async fn player_page(State(shared): State<Arc<Shared>>, Path(name): Path<String>
         Some(room) => pages::player(room.name.as_str(), &room.title),
         None => pages::missing("../", "No such room", "There is no room of this name here."),
     }
+}
+
+/// `GET /dashboard/config.json`: no secret is in it.
+async fn dashboard_config(State(shared): State<Arc<Shared>>) -> Response {
+    let broker = shared.dashboard.broker.as_ref().map_or("", protocol::config::Url::as_str);
+    let told = serde_json::json!({ "broker": broker, "commands": shared.dashboard.commands });
+    ([(header::CACHE_CONTROL, "no-store")], axum::Json(told)).into_response()
 }
 
 fn known(shared: &Shared, name: &str) -> Option<Arc<Room>> {

@@ -14,6 +14,12 @@ use super::assets::template;
 const POLICY: &str = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; \
      object-src 'none'; base-uri 'none'; form-action 'none'";
 
+/// The dashboard goes to a broker elsewhere, and shows pictures that came from there. Nobody may
+/// frame it: it has buttons.
+const DASHBOARD_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; \
+     img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'";
+
 /// The list of rooms: (name, title) each.
 pub(super) fn rooms<'a>(rooms: impl Iterator<Item = (&'a str, &'a str)>) -> Response {
     let mut items = String::new();
@@ -38,11 +44,20 @@ pub(super) fn missing(root: &str, headline: &str, detail: &str) -> Response {
     html(StatusCode::NOT_FOUND, fill(template("missing.html"), &values))
 }
 
+/// `GET /dashboard/`: all machines, over MQTT.
+pub(super) async fn dashboard() -> Response {
+    with_policy(StatusCode::OK, template("dashboard/index.html"), DASHBOARD_POLICY)
+}
+
 fn html(status: StatusCode, page: String) -> Response {
+    with_policy(status, page, POLICY)
+}
+
+fn with_policy(status: StatusCode, page: String, policy: &'static str) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CACHE_CONTROL, "no-cache"),
-        (HeaderName::from_static("content-security-policy"), POLICY),
+        (HeaderName::from_static("content-security-policy"), policy),
         (HeaderName::from_static("referrer-policy"), "no-referrer"),
         (HeaderName::from_static("x-content-type-options"), "nosniff"),
     ];
@@ -112,6 +127,7 @@ mod tests {
             player("demo", "Demo"),
             rooms(std::iter::once(("a", "A"))),
             missing("../", "No such room", "Look again"),
+            dashboard().await,
         ] {
             let html = text(page).await;
             assert!(!html.contains("{{") && !html.contains('%'), "{html}");

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use protocol::config::encoder::Dashboard;
 use protocol::names::RoomName;
 use watchdog::board::Board;
 use watchdog::clock::SharedClock;
@@ -27,6 +28,8 @@ pub struct Options {
     pub board: Board,
     /// Viewers at one time, over all rooms and formats. Who comes after gets 503.
     pub viewers: usize,
+    /// What the dashboard's page is told of the broker.
+    pub dashboard: Dashboard,
 }
 
 pub(super) struct Shared {
@@ -36,6 +39,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     /// Names this process: players start anew when it changes.
     pub(super) instance: String,
+    pub(super) dashboard: Dashboard,
     limit: usize,
     hls: BTreeMap<RoomName, Mutex<Viewers>>,
     progressive: Arc<AtomicUsize>,
@@ -54,6 +58,7 @@ impl Shared {
             board: options.board,
             counters: Counters::default(),
             instance: format!("{:016x}", secret.hash_one("instance")),
+            dashboard: options.dashboard,
             limit: options.viewers,
             progressive: Arc::default(),
             secret,

@@ -34,6 +34,11 @@ struct House {
     _archive: tempfile::TempDir,
 }
 
+fn offered() -> protocol::config::encoder::Dashboard {
+    let broker = Some("wss://broker.example.org:8084".parse().unwrap());
+    protocol::config::encoder::Dashboard { broker, commands: true }
+}
+
 fn house(names: &[&str], viewers: usize) -> House {
     let clock = watchdog::clock::system();
     let board = Board::new(Arc::clone(&clock));
@@ -62,7 +67,7 @@ fn house(names: &[&str], viewers: usize) -> House {
         statuses.push(status_in);
     }
     let shared = Arc::new(Rooms::new(rooms.clone()));
-    let app = app(shared, Options { clock, board: board.clone(), viewers });
+    let app = app(shared, Options { clock, board: board.clone(), viewers, dashboard: offered() });
     House { app, rooms, board, preview: previews, status: statuses, _archive: archive }
 }
 
@@ -301,4 +306,29 @@ async fn connections_beyond_the_limit_get_an_answer() {
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+}
+
+#[tokio::test]
+async fn the_dashboard_is_served_with_what_it_must_know_of_the_broker() {
+    let house = house(&["demo"], 10);
+    let text = async |path: &str| {
+        let answer = house.get(path).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8_lossy(&body).into_owned()
+    };
+    let moved = house.get("/dashboard").await;
+    assert_eq!(moved.headers()[header::LOCATION], "dashboard/");
+    let page = text("/dashboard/").await;
+    for part in page.split("\"assets/").skip(1) {
+        let name = part.split('"').next().unwrap();
+        assert!(!text(&format!("/dashboard/assets/{name}")).await.is_empty());
+    }
+    assert_eq!(
+        text("/dashboard/config.json").await,
+        r#"{"broker":"wss://broker.example.org:8084/","commands":true}"#
+    );
+    let policy = house.get("/dashboard/").await.headers()["content-security-policy"].clone();
+    assert!(policy.to_str().unwrap().contains("connect-src 'self' ws: wss:"));
+    assert_eq!(house.get("/dashboard/assets/nothing.js").await.status(), StatusCode::NOT_FOUND);
 }

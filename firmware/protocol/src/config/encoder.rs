@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use url::Url;
+
 use super::{
     ConfigError,
     mqtt::{self, Mqtt},
     section::{Section, read_document},
     units::{BitRate, ByteSize, Span},
-    values::{Int, OrOff, Text},
+    values::{Address, Int, OrOff, Schemes, Text},
 };
 use crate::{
     names::{DeviceName, RenditionName, RoomName},
@@ -40,6 +42,8 @@ pub struct Encoder {
     pub rooms: Vec<Room>,
     /// Telling; `None`: not at all.
     pub mqtt: Option<Mqtt>,
+    /// What the dashboard that is served here knows of the broker.
+    pub dashboard: Dashboard,
 }
 
 /// Where to listen. Port 0 is any free one.
@@ -89,6 +93,15 @@ pub struct Webm {
     pub low: Option<BitRate>,
 }
 
+/// What the dashboard's page is told, so that it opens without being asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dashboard {
+    /// The broker's WebSocket listener, as browsers reach it.
+    pub broker: Option<Url>,
+    /// Whether the buttons for orders are shown; the broker decides who may.
+    pub commands: bool,
+}
+
 /// One room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
@@ -124,7 +137,8 @@ pub fn load(text: &str, file: &Path) -> Result<Encoder, ConfigError> {
         let webm = webm(root);
         let rooms = rooms(root);
         let mqtt = mqtt::read(root, base);
-        Some(Encoder { name, listen, archive, hls, ladder, webm, rooms, mqtt })
+        let dashboard = dashboard(root);
+        Some(Encoder { name, listen, archive, hls, ladder, webm, rooms, mqtt, dashboard })
     })
 }
 
@@ -210,6 +224,29 @@ fn webm(root: &Section<'_, '_, '_>) -> Webm {
     let OrOff(low) = section.or("low", OrOff(Some(BitRate(300_000))));
     section.close();
     Webm { high, low }
+}
+
+struct Browser;
+
+impl Schemes for Browser {
+    const ALLOWED: &'static [&'static str] = &["wss", "ws"];
+    const EXAMPLE: &'static str = "\"wss://broker.example.org:8084\"";
+}
+
+fn dashboard(root: &Section<'_, '_, '_>) -> Dashboard {
+    let section = root.section("dashboard");
+    let broker = section.optional::<Address<Browser>>("broker").map(|Address(url, _)| url);
+    if let Some(url) = &broker
+        && (!url.username().is_empty() || url.password().is_some())
+    {
+        // Whoever opens the page could read it.
+        let why = "`broker` in [dashboard] has a user or password in it, and everybody may read it; \
+                   write the address alone, the page asks for the rest";
+        section.problem("broker", why.to_owned());
+    }
+    let commands = section.or("commands", false);
+    section.close();
+    Dashboard { broker, commands }
 }
 
 fn rooms(root: &Section<'_, '_, '_>) -> Vec<Room> {

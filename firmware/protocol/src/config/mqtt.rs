@@ -6,12 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use toml::de::DeValue;
 use url::Url;
 
 use super::{
     section::Section,
-    values::{Address, Schemes, Text},
+    values::{Address, Expected, OrOff, Schemes, Text, Value, Wrong},
 };
+
+/// Where Home Assistant looks for devices if nobody told it otherwise.
+pub const HOME_ASSISTANT: &str = "homeassistant";
 
 /// The broker and how to log in there.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct Mqtt {
     pub ca: Option<PathBuf>,
     /// PEM files with this device's certificate chain and its key.
     pub client: Option<ClientCertificate>,
+    /// Home Assistant's discovery prefix; `None`: this device is not shown to it.
+    pub home_assistant: Option<String>,
 }
 
 /// A client certificate, as PEM files.
@@ -77,6 +83,7 @@ impl fmt::Debug for Mqtt {
             .field("password", &self.password.as_ref().map(|_| "hidden"))
             .field("ca", &self.ca)
             .field("client", &self.client)
+            .field("home_assistant", &self.home_assistant)
             .finish()
     }
 }
@@ -86,6 +93,26 @@ struct Broker;
 impl Schemes for Broker {
     const ALLOWED: &'static [&'static str] = &["mqtt", "mqtts"];
     const EXAMPLE: &'static str = "\"mqtt://broker.example.org:1883\"";
+}
+
+/// The first levels of a topic.
+struct Prefix(String);
+
+impl Value for Prefix {
+    fn expected() -> Expected {
+        Expected::new("the beginning of a topic", "\"homeassistant\"")
+    }
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let Text(text) = Text::read(value)?;
+        let level = |level: &str| {
+            !level.is_empty()
+                && level.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        };
+        if text.len() <= 100 && text.split('/').all(level) {
+            return Ok(Self(text));
+        }
+        Err(Wrong::Because("it may have letters, digits, . - and _, parted by /".to_owned()))
+    }
 }
 
 /// Reads the `[mqtt]` table if there is one; paths start at `base`.
@@ -100,6 +127,8 @@ pub(super) fn read(root: &Section<'_, '_, '_>, base: &Path) -> Option<Mqtt> {
     let ca = section.optional::<PathBuf>("ca").map(|path| base.join(path));
     let certificate = section.optional::<PathBuf>("certificate").map(|path| base.join(path));
     let key = section.optional::<PathBuf>("key").map(|path| base.join(path));
+    let OrOff(home_assistant) =
+        section.or("home_assistant", OrOff(Some(Prefix(HOME_ASSISTANT.to_owned()))));
     for (has, wants) in [("password", "username"), ("certificate", "key"), ("key", "certificate")] {
         if section.has(has) && !section.has(wants) {
             let message = format!(
@@ -126,5 +155,6 @@ pub(super) fn read(root: &Section<'_, '_, '_>, base: &Path) -> Option<Mqtt> {
         (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
         _ => None,
     };
-    Some(Mqtt { url: url?, username, password, ca, client })
+    let home_assistant = home_assistant.map(|Prefix(prefix)| prefix);
+    Some(Mqtt { url: url?, username, password, ca, client, home_assistant })
 }

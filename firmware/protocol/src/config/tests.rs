@@ -84,6 +84,7 @@ password = "secret"
 ca = "/etc/ssl/broker.pem"
 certificate = "box.pem"
 key = "box.key"
+home_assistant = "ha/found"
 "#;
     let site = site::load(text, Path::new("/etc/backrow/site.toml")).unwrap();
     assert!(matches!(&site.encoder, Destination::Ingest { ca: Some(ca), token, .. }
@@ -98,6 +99,7 @@ key = "box.key"
     let mqtt = site.mqtt.clone().unwrap();
     assert_eq!((mqtt.tls(), mqtt.host(), mqtt.port()), (true, "broker.example.org", 8883));
     assert_eq!(mqtt.ca.as_deref(), Some(Path::new("/etc/ssl/broker.pem")));
+    assert_eq!(mqtt.home_assistant.as_deref(), Some("ha/found"));
     assert_eq!(mqtt.client.unwrap().key, Path::new("/etc/backrow/box.key"));
     let debugged = format!("{site:?}");
     assert!(!debugged.contains("secret\"") && !debugged.contains("correct"), "{debugged}");
@@ -116,6 +118,7 @@ fn an_encoder_needs_little() {
     assert_eq!(ladder, [("480p", 480, 700_000), ("240p", 240, 250_000)]);
     assert_eq!(config.webm.high, Some(BitRate(800_000)));
     assert_eq!(config.rooms[0].title, "demo");
+    assert_eq!(config.dashboard, encoder::Dashboard::default());
 }
 
 #[test]
@@ -147,6 +150,10 @@ name = "b"
 token = "battery-staple"
 [mqtt]
 url = "mqtt://[::1]:2883"
+home_assistant = "off"
+[dashboard]
+broker = "wss://broker.example.org:8084"
+commands = true
 "#;
     let config = encoder::load(text, Path::new("conf/encoder.toml")).unwrap();
     assert_eq!(config.name.as_str(), "enc-1");
@@ -158,6 +165,9 @@ url = "mqtt://[::1]:2883"
     assert_eq!(config.rooms[0].title, "Hörsaal A");
     let mqtt = config.mqtt.unwrap();
     assert_eq!((mqtt.host(), mqtt.port()), ("::1", 2883));
+    assert_eq!(mqtt.home_assistant, None);
+    assert_eq!(config.dashboard.broker.unwrap().as_str(), "wss://broker.example.org:8084/");
+    assert!(config.dashboard.commands);
     let none = encoder::load(&format!("ladder = []\n{ENCODER}"), Path::new("e.toml")).unwrap();
     assert!(none.ladder.is_empty());
 }

@@ -12,6 +12,8 @@ use protocol::{
     topics::{ComponentName, Topic},
 };
 
+use super::homeassistant::Discovery;
+
 /// Events kept while the broker is away.
 pub(super) const MAX_EVENTS: usize = 256;
 
@@ -23,6 +25,8 @@ pub(super) const MAX_ANSWERS: usize = 32;
 pub(super) enum Item {
     State(Lifecycle),
     Birth,
+    /// What Home Assistant is told.
+    Discovery,
     Component(ComponentName, ComponentState),
     /// A component that is no more: its retained message is removed.
     Gone(ComponentName),
@@ -49,6 +53,8 @@ pub(super) struct Outbox {
     /// `None` for a companion: the device's own daemon tells state, birth and health.
     birth: Option<Birth>,
     birth_told: bool,
+    discovery: Option<Discovery>,
+    discovery_told: bool,
     /// What the broker knows, and what it should.
     state_told: Option<Lifecycle>,
     state: Lifecycle,
@@ -62,11 +68,17 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(device: DeviceName, birth: Option<Birth>) -> Self {
+    pub(super) fn new(
+        device: DeviceName,
+        birth: Option<Birth>,
+        discovery: Option<Discovery>,
+    ) -> Self {
         Self {
             device,
             birth,
             birth_told: false,
+            discovery,
+            discovery_told: false,
             state_told: None,
             state: Lifecycle::Ready,
             components: BTreeMap::new(),
@@ -85,6 +97,7 @@ impl Outbox {
     /// A new connection: the broker is taken to know nothing.
     pub(super) fn connected(&mut self) {
         self.birth_told = false;
+        self.discovery_told = false;
         self.state_told = None;
         for (_, told) in self.components.values_mut() {
             *told = false;
@@ -158,6 +171,9 @@ impl Outbox {
         if tells_state && !self.birth_told {
             return Some(Item::Birth);
         }
+        if self.discovery.is_some() && !self.discovery_told {
+            return Some(Item::Discovery);
+        }
         if let Some((name, (state, _))) = self.components.iter().find(|(_, (_, told))| !told) {
             return Some(match state {
                 Some(state) => Item::Component(name.clone(), state.clone()),
@@ -184,6 +200,7 @@ impl Outbox {
         match item {
             Item::State(state) => self.state_told = Some(*state),
             Item::Birth => self.birth_told = true,
+            Item::Discovery => self.discovery_told = true,
             Item::Component(name, state) => {
                 if let Some((now, told)) = self.components.get_mut(name) {
                     *told = now.as_ref() == Some(state);
@@ -228,6 +245,11 @@ impl Outbox {
         let json =
             |value: Result<Vec<u8>, serde_json::Error>| Bytes::from(value.unwrap_or_default());
         let (topic, payload, surely) = match item {
+            Item::Discovery => {
+                let found = self.discovery.clone();
+                let (topic, payload) = found.map(|it| (it.topic, it.payload)).unwrap_or_default();
+                return Message { topic, payload, retain: true, surely: true };
+            }
             Item::State(state) => (Topic::State, state_json(*state), true),
             Item::Birth => (Topic::Birth, json(serde_json::to_vec(&self.birth)), true),
             Item::Component(name, state) => {

@@ -29,6 +29,7 @@ use watchdog::{
 
 use super::{
     Incoming, Reporter, connect,
+    homeassistant::{self, Who},
     outbox::{Item, Outbox},
     sources::Sources,
 };
@@ -106,7 +107,15 @@ impl<'a> Desk<'a> {
         clock: &'a SharedClock,
         answers: Option<mpsc::Receiver<Ack>>,
     ) -> Self {
-        let mut outbox = Box::new(Outbox::new(reporter.device.clone(), reporter.birth.clone()));
+        let who = Who {
+            device: &reporter.device,
+            birth: reporter.birth.as_ref(),
+            commands: reporter.commands.is_some(),
+        };
+        let prefix = reporter.broker.home_assistant.as_deref();
+        let discovery = homeassistant::discovery(prefix, who);
+        let (device, birth) = (reporter.device.clone(), reporter.birth.clone());
+        let mut outbox = Box::new(Outbox::new(device, birth, discovery));
         let sources = Sources::new(reporter, board, clock, answers, &mut outbox);
         Self { reporter, outbox, sources, dropped_told: 0 }
     }
@@ -223,6 +232,12 @@ impl<'a> Desk<'a> {
             // The connection is going; its end says why, and the item is told again after it.
             Err(PublishNoticeError::Recv | PublishNoticeError::SessionReset) => {}
             Err(PublishNoticeError::Qos0NotFlushed) => {}
+            // Home Assistant is not everybody's: a broker whose rules do not know it is no fault.
+            Err(error) if *item == Item::Discovery => {
+                let topic = self.outbox.message(item).topic;
+                tracing::info!("the broker at {shown} does not take {topic}: {error}");
+                self.outbox.told(item);
+            }
             Err(error) => {
                 // Refused for good: telling it again and again would keep back everything else.
                 let topic = self.outbox.message(item).topic;

@@ -172,11 +172,21 @@ impl Listener {
         Self::with(options).await
     }
 
-    async fn with(mut options: MqttOptions) -> Self {
+    /// Hears what is said to Home Assistant instead.
+    pub(crate) async fn of_home_assistant(broker: &Broker) -> Self {
+        let options = MqttOptions::new(listener_id(), ("127.0.0.1", broker.port()));
+        Self::below(options, "homeassistant/#").await
+    }
+
+    async fn with(options: MqttOptions) -> Self {
+        Self::below(options, "backrow/#").await
+    }
+
+    async fn below(mut options: MqttOptions, filter: &str) -> Self {
         // A preview is larger than the usual limit.
         options.set_unlimited_incoming_packet_size();
         let (client, mut eventloop) = AsyncClient::builder(options).capacity(10).build();
-        client.subscribe("backrow/#", QoS::AtLeastOnce).await.unwrap();
+        client.subscribe(filter, QoS::AtLeastOnce).await.unwrap();
         let (tell, heard) = mpsc::unbounded_channel();
         let (subscribed, mut is_subscribed) = mpsc::channel(1);
         let task = tokio::spawn(async move {

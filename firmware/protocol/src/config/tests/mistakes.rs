@@ -33,6 +33,7 @@ fn mistakes_in_a_site() {
         ("[mqtt]\nurl = \"mqtt://b\"\npassword = \"x\"", "7:12: `password` in [mqtt] is of no use without `username`; add `username` or remove it".to_owned()),
         ("[mqtt]\nurl = \"mqtts://b\"\nkey = \"k\"", "7:7: `key` in [mqtt] is of no use without `certificate`; add `certificate` or remove it".to_owned()),
         ("[mqtt]\nurl = \"mqtt://b\"\nca = \"x\"", "7:6: `ca` in [mqtt] is of no use without encryption; write mqtts:// in `url` or remove it".to_owned()),
+        ("[mqtt]\nurl = \"mqtt://b\"\nhome_assistant = \"a/#\"", "7:18: `home_assistant` in [mqtt] is \"a/#\": it may have letters, digits, . - and _, parted by /; it must be the beginning of a topic or \"off\", for example: home_assistant = \"homeassistant\"".to_owned()),
         ("kind = auto", "5:8: not valid TOML: string values must be quoted, expected literal string".to_owned()),
         ("token = \"again-and-again\"", "5:1: not valid TOML: duplicate key".to_owned()),
     ];

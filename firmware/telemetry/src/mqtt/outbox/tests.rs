@@ -19,7 +19,7 @@ fn outbox() -> Outbox {
         started: at(),
         rooms: vec!["demo".parse().unwrap()],
     };
-    Outbox::new(birth.device.clone(), Some(birth))
+    Outbox::new(birth.device.clone(), Some(birth), None)
 }
 
 fn event(seq: u64) -> Event {
@@ -103,6 +103,23 @@ fn a_connection_begins_with_who_we_are_and_how_all_is() {
     let told = drain(&mut outbox);
     let expected = ["state", "birth", "component/capture", "component/uplink", "state"];
     assert_eq!(topics(&outbox, &told), expected);
+}
+
+#[test]
+fn home_assistant_is_told_once_for_each_connection() {
+    let discovery = Discovery {
+        topic: "homeassistant/device/box-7/box/config".to_owned(),
+        payload: Bytes::from_static(b"{}"),
+    };
+    let mut outbox = Outbox::new("box-7".parse().unwrap(), None, Some(discovery));
+    outbox.set_components(moods(&[("box.update", Mood::Happy)]));
+    for _ in 0..2 {
+        outbox.connected();
+        let told = drain(&mut outbox);
+        let expected = ["homeassistant/device/box-7/box/config", "component/box.update"];
+        assert_eq!(topics(&outbox, &told), expected);
+        assert!(outbox.message(&told[0]).retain && outbox.message(&told[0]).surely);
+    }
 }
 
 #[test]
@@ -252,7 +269,7 @@ proptest! {
 
 #[test]
 fn a_companion_tells_components_answers_and_events_and_nothing_else() {
-    let mut outbox = Outbox::new("box-7".parse().unwrap(), None);
+    let mut outbox = Outbox::new("box-7".parse().unwrap(), None, None);
     outbox.connected();
     outbox.set_health(health(1));
     outbox.set_state(Lifecycle::Alert);
