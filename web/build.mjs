@@ -6,7 +6,7 @@ import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { basename, extname, join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
@@ -87,7 +87,8 @@ async function dashboard() {
   // mqtt.js is a file of its own, as its authors built it: it outlives our changes in caches.
   const client = readFileSync(require.resolve("mqtt/dist/mqtt.min"), "utf8");
   const { version } = require("mqtt/package.json");
-  const notice = `/* MQTT.js ${version}, MIT, https://github.com/mqttjs/MQTT.js */\n`;
+  const licence = readFileSync(join(dirname(require.resolve("mqtt/package.json")), "LICENSE.md"), "utf8");
+  const notice = `/* MQTT.js ${version}, https://github.com/mqttjs/MQTT.js\n\n${licence.trim()}\n*/\n`;
   put("mqtt.js", notice + client.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n"));
   put("icon.svg", readFileSync(join(here, "src/icon.svg")));
   const entry = join(here, "src/dashboard.ts");

@@ -87,6 +87,11 @@ impl Broker {
         Self::open(directory, address, websocket).await.expect("its ports, still free")
     }
 
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -12,7 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::process::{Launch, Process};
+use crate::process::{Launch, Process, children};
+use crate::resources::processor_time;
 use crate::until;
 
 /// How long a page may take for what it should do by itself.
@@ -308,6 +309,17 @@ impl Browser {
         let entries = told["value"].as_array().cloned().unwrap_or_default();
         let severe = entries.iter().filter(|entry| entry["level"] == "SEVERE");
         severe.filter_map(|entry| Some(entry["message"].as_str()?.to_owned())).collect()
+    }
+
+    /// Processor time that the browser has used so far, with all its processes.
+    pub fn processor_time(&self) -> Duration {
+        let mut family = vec![self.driver.pid()];
+        let mut next = 0;
+        while let Some(pid) = family.get(next).copied() {
+            family.extend(children(pid));
+            next += 1;
+        }
+        family.into_iter().skip(1).map(processor_time).sum()
     }
 
     async fn devtools(&self, command: &str, parameters: &Value) {

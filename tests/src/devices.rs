@@ -77,6 +77,11 @@ impl Voice {
         taken.expect("the broker takes it in time").expect("the broker takes it");
     }
 
+    /// Says a number that is out of date soon: once, and lost if the connection is going.
+    pub async fn gauge(&self, topic: String, payload: Vec<u8>) {
+        let _ = self.client.publish(topic, payload, PublishOptions::at_most_once()).await;
+    }
+
     async fn say(&self, device: &DeviceName, topic: &Topic, payload: &impl Serialize) {
         let bytes = serde_json::to_vec(payload).unwrap();
         self.raw(&topic.of(device), bytes, topic.retained()).await;

@@ -233,7 +233,7 @@ async fn sixty_rooms_are_in_sight_on_a_laptop_and_each_is_large_on_a_phone() {
         .map(|room| Device::new(&format!("box-{room}"), Role::Collector, &[room]))
         .collect();
     let names: Vec<&str> = rooms.iter().map(String::as_str).collect();
-    let mut cloud = Device::new("cloud-1", Role::Encoder, &names);
+    let cloud = Device::new("cloud-1", Role::Encoder, &names);
     let viewers =
         |(index, room): (usize, &String)| (room.clone(), json!({ "viewers": index * 37 % 211 }));
     cloud.number("rooms", rooms.iter().enumerate().map(viewers).collect());

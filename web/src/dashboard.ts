@@ -138,9 +138,10 @@ function give(device: string, command: Command): void {
 function connect(): void {
   link?.close();
   link = null;
-  if (chosen.broker === "") {
+  const problem = settings.problem(chosen.broker, location.protocol === "https:");
+  if (problem) {
     contact = "gone";
-    form(true, "");
+    form(true, chosen.broker === "" ? "" : problem);
     return;
   }
   link = new Link(chosen, {

@@ -173,7 +173,7 @@ test("a machine that is lost, stopped, silent or only remembered says so", () =>
   const late = NOW + 9000 + SILENCE + 1000;
   health(fleet, "enc", {}, late);
   hall = room(fleet, "hall", { now: late, since: NOW });
-  assert.equal(hall.text, "The box hall-1 has said nothing for 21 s: is its network slow?");
+  assert.equal(hall.text, "The box hall-1 has said nothing for 21 s: is its network down?");
   // Not before it had time to speak after we came (back).
   assert.equal(room(fleet, "hall", { now: late, since: late - 5000 }).light, "green");
   // In good order.
@@ -342,7 +342,17 @@ test("topics that are not ours, and bytes that are too many, are nothing", () =>
   }
   assert.equal(read("backrow/x/state", bytes({ v: 2, state: "ready" })), null, "another version");
   assert.equal(read("backrow/x/preview", bytes("GIF89a")), null);
-  assert.equal(read("backrow/x/preview", new Uint8Array(70_000).fill(0xff)), null);
+  const jpeg = (size: number): Uint8Array => {
+    const picture = new Uint8Array(size);
+    picture.set([0xff, 0xd8, 0xff]);
+    return picture;
+  };
+  assert.equal(read("backrow/x/preview", jpeg(20_000))?.kind, "preview");
+  assert.equal(read("backrow/x/preview", jpeg(70_000)), null);
+  for (const since of ["soon", "1812-01-01T00:00:00Z", "+090000-01-01T00:00:00Z", 7, null]) {
+    const told = { v: 1, mood: "happy", since, reason: "x", restarts: 0 };
+    assert.equal(read("backrow/x/component/y", bytes(told)), null, `${since}`);
+  }
 });
 
 test("a thousand machines more than there can be are passed over", () => {

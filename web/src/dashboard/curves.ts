@@ -63,8 +63,8 @@ class Graph {
   readonly element = make("figure", "curve");
   private readonly line = document.createElementNS(SVG, "path");
   private readonly newest = make("b");
-  private readonly top = make("span", "top");
-  private readonly bottom = make("span", "bottom");
+  private readonly top = make("span", "high");
+  private readonly bottom = make("span", "low");
 
   constructor(private readonly kind: Kind) {
     const svg = document.createElementNS(SVG, "svg");

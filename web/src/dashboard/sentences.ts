@@ -151,7 +151,7 @@ function absence(device: Device, { now, since }: Moment): Sentence | null {
       kept ? "amber" : "red",
       kept
         ? `${title} has not been heard yet: the broker only remembers it.`
-        : `${title} has said nothing for ${span(quiet)}: is its network slow?`,
+        : `${title} has said nothing for ${span(quiet)}: is its network down?`,
     );
   }
   return null;

@@ -3,10 +3,11 @@
 //! else to do.
 //!
 //! `bench [RUNS] [PART…]`: every figure is taken RUNS times (3 if not given); the parts are
-//! `encode`, `memory`, `transcode`, `start` and `recovery` (all if not given).
+//! `encode`, `memory`, `transcode`, `start`, `recovery` and `dashboard` (all if not given).
 #![allow(clippy::unwrap_used, clippy::panic)] // a measurement that fails has no result
 #![allow(clippy::print_stdout, clippy::print_stderr)] // its output is its purpose
 
+mod dashboard;
 mod encode;
 mod facts;
 mod latency;
@@ -47,6 +48,9 @@ async fn main() {
     }
     if wanted("recovery") {
         latency::recovery(&mut report, runs).await;
+    }
+    if wanted("dashboard") {
+        dashboard::measure(&mut report, runs, directory.path()).await;
     }
     println!("{}", report.markdown(&facts::machine().await));
 }
