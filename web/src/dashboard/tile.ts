@@ -6,11 +6,15 @@ import { facts, type Room } from "./room";
 import { SILENCE, word } from "./sentences";
 import { span } from "./words";
 
+const END = 5;
+
 export class Tile {
   readonly element = make("li");
   private readonly link = make("a", "tile");
   private readonly lamp = new Lamp();
-  private readonly name = make("h2");
+  private readonly start = make("span", "start");
+  private readonly end = make("span", "end");
+  private readonly name = make("h2", "", this.start, this.end);
   private readonly picture = new Picture();
   private readonly meter = new Meter();
   private readonly text = make("p", "says");
@@ -32,7 +36,9 @@ export class Tile {
     mark(this.link, "title", room.text);
     mark(this.link, "aria-label", `${room.name}: ${word(room.light)}. ${room.text}`);
     this.lamp.update(room.light);
-    say(this.name, room.name);
+    // What does not fit is left out of the middle: names differ at their ends.
+    say(this.start, room.name.slice(0, -END));
+    say(this.end, room.name.slice(-END));
     say(this.text, room.text);
     say(this.facts, facts(room).join(" · "));
     const old = room.heard === null || now - room.heard > SILENCE;
