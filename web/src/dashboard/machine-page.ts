@@ -7,7 +7,7 @@ import { ours, type Device, type Fleet } from "./fleet";
 import { Lamp } from "./look";
 import type { Mood } from "./messages";
 import type { Command, Order } from "./orders";
-import { lines } from "./room-page";
+import { lines } from "./sentence-list";
 import { sentences, titled, type Light, type Moment } from "./sentences";
 import { entries, key } from "./timeline";
 import { clock, sentence, size, span } from "./words";

@@ -1,11 +1,12 @@
 // One room, as large as the screen: what a person on site looks at on a phone.
 
-import { make, mark, refill, say, show } from "./element";
+import { make, mark, refill, say } from "./element";
 import { Curves } from "./curves";
 import type { Fleet } from "./fleet";
 import { Lamp, Meter, Picture } from "./look";
 import { facts, type Room } from "./room";
-import { sentences, SILENCE, titled, word, type Moment, type Sentence } from "./sentences";
+import { lines } from "./sentence-list";
+import { sentences, SILENCE, titled, word, type Moment } from "./sentences";
 import { entries, key } from "./timeline";
 import { span } from "./words";
 
@@ -50,7 +51,7 @@ export class RoomPage {
     lines(this.more, room.sentences.slice(1), room.devices.length > 1);
     const ways = room.devices.map((device) => {
       const worst = sentences(device, room.name, moment)[0];
-      return { device, light: worst?.light ?? "green", text: worst?.text ?? "All is well." };
+      return { device, light: worst?.light ?? "green" };
     });
     refill(this.machines, ways.map((it) => `${it.device.name}${it.light}`).join("/"), () =>
       ways.map(({ device, light }) => {
@@ -68,22 +69,4 @@ export class RoomPage {
     const happened = fleet.entries.filter((it) => names.indexOf(it.device) >= 0).slice(0, EVENTS);
     refill(this.events, key(happened), () => entries(happened, now));
   }
-}
-
-/** Sentences as a list, each with its light. */
-export function lines(list: HTMLElement, told: Sentence[], named: boolean): void {
-  show(list, told.length > 0);
-  // The words change every second; what is rebuilt must not.
-  refill(list, told.map((it) => `${it.device}${it.component}${it.light}`).join("/"), () =>
-    told.map((it) => {
-      const lamp = new Lamp();
-      lamp.update(it.light);
-      const about = named ? [make("b", "", it.device), " "] : [];
-      return make("li", "", lamp.element, make("span", "", ...about, make("span", "words", it.text)));
-    }),
-  );
-  told.forEach((it, index) => {
-    const words = list.children[index]?.querySelector(".words");
-    if (words) say(words, it.text);
-  });
 }

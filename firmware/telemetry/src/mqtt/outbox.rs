@@ -20,6 +20,9 @@ pub(super) const MAX_EVENTS: usize = 256;
 /// Answers to commands kept while the broker is away.
 pub(super) const MAX_ANSWERS: usize = 32;
 
+/// Home Assistant is given up after so many connections that ended over it.
+const FATAL: u32 = 2;
+
 /// One thing to tell.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Item {
@@ -55,6 +58,8 @@ pub(super) struct Outbox {
     birth_told: bool,
     discovery: Option<Discovery>,
     discovery_told: bool,
+    /// Connections in a row that ended while it was being told.
+    discovery_fatal: u32,
     /// What the broker knows, and what it should.
     state_told: Option<Lifecycle>,
     state: Lifecycle,
@@ -79,6 +84,7 @@ impl Outbox {
             birth_told: false,
             discovery,
             discovery_told: false,
+            discovery_fatal: 0,
             state_told: None,
             state: Lifecycle::Ready,
             components: BTreeMap::new(),
@@ -171,7 +177,7 @@ impl Outbox {
         if tells_state && !self.birth_told {
             return Some(Item::Birth);
         }
-        if self.discovery.is_some() && !self.discovery_told {
+        if self.discovery.is_some() && !self.discovery_told && self.discovery_fatal < FATAL {
             return Some(Item::Discovery);
         }
         if let Some((name, (state, _))) = self.components.iter().find(|(_, (_, told))| !told) {
@@ -200,7 +206,10 @@ impl Outbox {
         match item {
             Item::State(state) => self.state_told = Some(*state),
             Item::Birth => self.birth_told = true,
-            Item::Discovery => self.discovery_told = true,
+            Item::Discovery => {
+                self.discovery_told = true;
+                self.discovery_fatal = 0;
+            }
             Item::Component(name, state) => {
                 if let Some((now, told)) = self.components.get_mut(name) {
                     *told = now.as_ref() == Some(state);
@@ -231,6 +240,14 @@ impl Outbox {
                     self.preview = None;
                 }
             }
+        }
+    }
+
+    /// The connection ended while this was being told. Some brokers end it for what they do not
+    /// allow, and Home Assistant is not worth the connection.
+    pub(super) fn cut_off(&mut self, item: &Item) {
+        if *item == Item::Discovery {
+            self.discovery_fatal = self.discovery_fatal.saturating_add(1);
         }
     }
 

@@ -154,6 +154,9 @@ impl<'a> Desk<'a> {
             }
             tokio::select! {
                 error = &mut pump => {
+                    if let Some(under_way) = &under_way {
+                        self.outbox.cut_off(&under_way.item);
+                    }
                     let (mood, reason) = connect::explain(&error, &shown, &device);
                     let now = self.sources.clock.monotonic();
                     let lasted = connected.map(|since| now.saturating_sub(since));

@@ -120,6 +120,13 @@ fn home_assistant_is_told_once_for_each_connection() {
         assert_eq!(topics(&outbox, &told), expected);
         assert!(outbox.message(&told[0]).retain && outbox.message(&told[0]).surely);
     }
+    // A broker that ends the connection over it is not asked for ever.
+    for expected in [Some(Item::Discovery), Some(Item::Discovery), None] {
+        outbox.connected();
+        let next = outbox.next().filter(|item| *item == Item::Discovery);
+        assert_eq!(next, expected);
+        outbox.cut_off(&Item::Discovery);
+    }
 }
 
 #[test]
