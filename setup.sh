@@ -23,7 +23,7 @@ test_packages=(
   # helpers of the tests
   espeak-ng openssl procps util-linux shellcheck
   # the box in an emulated machine, its disk and its file systems
-  qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 mtools openssh-client
+  qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 mtools openssh-client openssh-server
   e2fsprogs dosfstools fusefat socat
   # images and flash.sh
   bmap-tools fdisk genimage zstd xz-utils

@@ -16,6 +16,7 @@ pub mod devices;
 pub mod encoder;
 pub mod footage;
 pub mod hls;
+pub mod host;
 pub mod machine;
 pub mod measure;
 pub mod mqtt;

@@ -17,6 +17,8 @@ struct Cli {
 enum Command {
     /// Reads the CONFIG partition and sets the box up; once, early at boot
     Provision,
+    /// Takes a site.toml from a folder, as if it had been put on CONFIG, and starts what reads it
+    Configure(appliance::provision::configure::ConfigureArgs),
     /// The box's own daemon: page, screen, commands, updates
     Run,
     /// Installs an update bundle, if it is signed, for this board, and newer
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let paths = Paths::default();
     match cli.command {
         Command::Provision => appliance::provision::main(&paths),
+        Command::Configure(args) => appliance::provision::configure::configure(&args, &paths),
         Command::Run => appliance::daemon::main(&paths),
         Command::Update(args) => appliance::update::main(&args, &paths),
         Command::Diag(args) => appliance::recovery::diag(&args, &paths),

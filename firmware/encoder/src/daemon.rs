@@ -102,6 +102,7 @@ async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: clock.utc(),
             rooms: config.rooms.iter().map(|room| room.name.clone()).collect(),
+            revision: config.revision.clone(),
         };
         let numbered = rooms.clone();
         let reporter = mqtt::Reporter::new(mqtt.clone(), birth).numbers(move || numbers(&numbered));

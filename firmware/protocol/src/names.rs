@@ -141,6 +141,10 @@ name!(
     DeviceName, "device name", &[]
 );
 name!(
+    /// A revision of a machine's configuration, as `backrow push` names what it brings.
+    Revision, "revision", &[]
+);
+name!(
     /// One rung of the ladder, such as `480p`.
     RenditionName, "rendition name", RESERVED_RENDITIONS
 );

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     mood::Mood,
-    names::{DeviceName, RoomName},
+    names::{DeviceName, Revision, RoomName},
 };
 
 /// The version of these payloads.
@@ -73,6 +73,9 @@ pub struct Birth {
     pub started: Timestamp,
     /// The rooms it works for.
     pub rooms: Vec<RoomName>,
+    /// The revision of its configuration, if that has one: what `backrow push` brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
 }
 
 /// `health`, every 5 s: numbers. What a machine cannot tell is left out.
@@ -212,6 +215,17 @@ mod tests {
             r#"{"v":1,"at":"2026-02-03T04:05:06Z","mood":"happy","uptime_s":7,"events_dropped":0,"frames_out":25}"#
         );
         assert_eq!(serde_json::from_str::<Health>(&text).unwrap(), health);
+    }
+
+    #[test]
+    fn a_birth_tells_the_revision_only_if_there_is_one() {
+        let old = r#"{"v":1,"device":"box-7","role":"collector","version":"1.2.3","started":"2026-02-03T04:05:06Z","rooms":["demo"]}"#;
+        let mut birth: Birth = serde_json::from_str(old).unwrap();
+        assert_eq!(birth.revision, None);
+        assert_eq!(serde_json::to_string(&birth).unwrap(), old);
+        birth.revision = Some("3f2a91c07b54".parse().unwrap());
+        let text = serde_json::to_string(&birth).unwrap();
+        assert!(text.ends_with(r#""revision":"3f2a91c07b54"}"#), "{text}");
     }
 
     #[test]

@@ -23,6 +23,8 @@ mod sources;
 
 use std::{fmt, time::Duration};
 
+pub use self::connect::{explain, tls};
+
 use bytes::Bytes;
 use protocol::{command::Ack, config::Mqtt, names::DeviceName, payload::Birth};
 use serde_json::{Map, Value};

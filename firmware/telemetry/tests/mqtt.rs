@@ -64,6 +64,7 @@ impl Device {
             version: "1.2.3".to_owned(),
             started: clock.utc(),
             rooms: vec!["demo".parse().unwrap()],
+            revision: Some("3f2a91c07b54".parse().unwrap()),
         };
         let (preview, previews) = watch::channel(None);
         let cancel = CancellationToken::new();

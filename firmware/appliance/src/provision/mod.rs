@@ -8,6 +8,7 @@
 //! ```
 //! * [`accept`] and [`plan`] decide, [`answer`] says what to tell and change; all three are pure.
 //! * [`config`] is the partition itself, [`store`] what is kept, [`host`] what this boot runs with.
+//! * [`configure`] takes a site from a folder, while the box runs.
 //! * [`requests`] are the files that ask for an update, a reset, diagnostics.
 //!
 //! Whatever is on CONFIG, the box comes up: with the last settings that were right, or with DHCP and
@@ -17,6 +18,7 @@ mod accept;
 mod answer;
 mod certificates;
 pub mod config;
+pub mod configure;
 mod document;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -2,6 +2,7 @@
 
 mod disk;
 mod plans;
+mod pushed;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 

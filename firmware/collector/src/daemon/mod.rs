@@ -145,6 +145,7 @@ async fn run(site: Site) -> anyhow::Result<()> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: clock.utc(),
             rooms: vec![site.room.clone()],
+            revision: site.revision.clone(),
         };
         let (queue, health) = (queue.clone(), health.subscribe());
         mqtt::Reporter::new(config.clone(), birth)

@@ -164,10 +164,7 @@ impl<'t> Report<'t> {
 }
 
 /// The candidate a typing error away from `word`, if there is one.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
@@ -178,7 +175,7 @@ pub(super) fn nearest<'a>(
 }
 
 /// A text fit for one line of an error message.
-pub(super) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     const MOST: usize = 60;
     let mut out: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
     if text.chars().nth(MOST).is_some() {

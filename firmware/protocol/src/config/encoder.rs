@@ -19,7 +19,7 @@ use super::{
     values::{Address, Int, OrOff, Schemes, Text},
 };
 use crate::{
-    names::{DeviceName, RenditionName, RoomName},
+    names::{DeviceName, RenditionName, Revision, RoomName},
     token::Token,
 };
 
@@ -28,6 +28,8 @@ use crate::{
 pub struct Encoder {
     /// This device; by default the host name, made safe.
     pub name: DeviceName,
+    /// Which revision of the configuration this is, for MQTT; `backrow push` writes it.
+    pub revision: Option<Revision>,
     /// Where to listen.
     pub listen: Listen,
     /// The record.
@@ -130,6 +132,7 @@ pub fn load(text: &str, file: &Path) -> Result<Encoder, ConfigError> {
     let base = file.parent().unwrap_or(Path::new(""));
     read_document(text, file, |root| {
         let name = root.optional("name").unwrap_or_else(DeviceName::of_this_host);
+        let revision = root.optional("revision");
         let listen = listen(root);
         let archive = archive(root, base);
         let hls = hls(root);
@@ -138,7 +141,7 @@ pub fn load(text: &str, file: &Path) -> Result<Encoder, ConfigError> {
         let rooms = rooms(root);
         let mqtt = mqtt::read(root, base);
         let dashboard = dashboard(root);
-        Some(Encoder { name, listen, archive, hls, ladder, webm, rooms, mqtt, dashboard })
+        Some(Encoder { name, revision, listen, archive, hls, ladder, webm, rooms, mqtt, dashboard })
     })
 }
 

@@ -20,7 +20,7 @@ use super::{
     values::{Address, Choice, Int, Schemes, Text},
 };
 use crate::{
-    names::{DeviceName, RoomName},
+    names::{DeviceName, Revision, RoomName},
     token::Token,
 };
 
@@ -31,6 +31,8 @@ pub struct Site {
     pub room: RoomName,
     /// This device; by default the host name, made safe.
     pub device: DeviceName,
+    /// Which revision of the configuration this is, for MQTT; `backrow push` writes it.
+    pub revision: Option<Revision>,
     /// Where to send.
     pub encoder: Destination,
     /// What to capture.
@@ -253,6 +255,7 @@ pub fn load(text: &str, file: &Path) -> Result<Site, ConfigError> {
     read_document(text, file, |root| {
         let room = root.required("room");
         let device = root.optional("device").unwrap_or_else(DeviceName::of_this_host);
+        let revision = root.optional("revision");
         let encoder = destination(root, base);
         let source = source(root, base);
         let video = video(root);
@@ -263,6 +266,7 @@ pub fn load(text: &str, file: &Path) -> Result<Site, ConfigError> {
         Some(Site {
             room: room?,
             device,
+            revision,
             encoder: encoder?,
             source: source?,
             video,

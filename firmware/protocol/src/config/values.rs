@@ -10,7 +10,7 @@ use super::{
     units::{BitRate, ByteSize, Span},
 };
 use crate::{
-    names::{DeviceName, RenditionName, RoomName},
+    names::{DeviceName, RenditionName, Revision, RoomName},
     token::{self, Token},
 };
 
@@ -127,6 +127,7 @@ macro_rules! from_text {
 
 from_text!(RoomName, "a name", "\"main-hall\"");
 from_text!(DeviceName, "a name", "\"box-7\"");
+from_text!(Revision, "a name", "\"3f2a91c07b54\"");
 from_text!(RenditionName, "a name", "\"480p\"");
 from_text!(Span, "a length of time", "\"2s\"");
 

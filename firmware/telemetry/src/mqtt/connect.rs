@@ -60,7 +60,11 @@ pub(super) fn options(
     Ok(options)
 }
 
-fn tls(broker: &Mqtt) -> Result<ClientConfig, String> {
+/// What TLS with this broker takes: the authorities to trust, and our certificate.
+///
+/// # Errors
+/// In words: a file is missing or damaged.
+pub fn tls(broker: &Mqtt) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -105,7 +109,7 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// Why there is no connection (any more), as a mood and a sentence.
-pub(super) fn explain(error: &ConnectionError, shown: &str, device: &DeviceName) -> (Mood, String) {
+pub fn explain(error: &ConnectionError, shown: &str, device: &DeviceName) -> (Mood, String) {
     let sad = |what: String| (Mood::Sad, format!("the broker at {shown} {what}"));
     let lost = |what: &str| (Mood::Lost, format!("the broker at {shown} {what}"));
     match error {

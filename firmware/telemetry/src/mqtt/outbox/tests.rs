@@ -18,6 +18,7 @@ fn outbox() -> Outbox {
         version: "0.1.0".to_owned(),
         started: at(),
         rooms: vec!["demo".parse().unwrap()],
+        revision: Some("3f2a91c07b54".parse().unwrap()),
     };
     Outbox::new(birth.device.clone(), Some(birth), None)
 }

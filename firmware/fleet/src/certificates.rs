@@ -1,0 +1,435 @@
+//! The event's authority and the certificates that it signs: one for each machine, whose name is its
+//! user name at the broker; one for the broker; one for the operator.
+//!
+//! `authority.key` is never sent anywhere.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write as _},
+    net::IpAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use protocol::names::DeviceName;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+};
+use rustls::{
+    CertificateError, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::CertifiedKey,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::event::{Event, Problem};
+
+/// The authority's certificate is `authority.pem`.
+pub const AUTHORITY: &str = "authority";
+/// The broker's own.
+pub const BROKER: &str = "broker";
+/// The operator's, with which `backrow` asks the broker.
+pub const OPERATOR: &str = "operator";
+
+/// Certificates hold for so long, in years. An event is shorter; its boxes may be used again.
+const YEARS: i16 = 5;
+/// A certificate that ends sooner than this is renewed by `backrow certificates`.
+const SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Why certificates could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateFault {
+    /// A file cannot be read or written.
+    #[error("{file}: {source}")]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A key or certificate is not what it should be.
+    #[error("{file}: {what}")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// The text of a machine's certificate files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The certificate, PEM.
+    pub certificate: String,
+    /// Its key, PEM.
+    pub key: String,
+}
+
+/// An event's certificates as they lie in its folder.
+#[derive(Debug, Clone, Default)]
+pub struct Certificates {
+    /// The authority's certificate, PEM.
+    pub authority: Option<String>,
+    /// The others by name.
+    pub pairs: BTreeMap<String, Pair>,
+}
+
+impl Certificates {
+    /// Reads those that an event needs; none, where it has no broker with encryption.
+    ///
+    /// # Errors
+    /// A problem for each that is missing, expired, damaged, or not signed by the authority.
+    pub fn read(event: &Event, now: Timestamp) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let Some(names) = needed(event) else { return Ok(Self::default()) };
+        let folder = event.certificates();
+        let advice = format!("`backrow certificates {}` makes it", event.dir.display());
+        let mut tell = |name: &str, why: String| {
+            let file = format!("certificates/{name}.pem");
+            problems.push(Problem { file, line: 1, message: why });
+        };
+        let authority = match fs::read_to_string(folder.join("authority.pem")) {
+            Ok(text) => text,
+            Err(error) => {
+                tell(AUTHORITY, format!("it cannot be read: {error}; {advice}"));
+                return Err(problems);
+            }
+        };
+        let verifier = match verifier(&authority) {
+            Ok(verifier) => verifier,
+            Err(why) => {
+                tell(AUTHORITY, why);
+                return Err(problems);
+            }
+        };
+        let mut pairs = BTreeMap::new();
+        for name in names {
+            let read = |end: &str| fs::read_to_string(folder.join(format!("{name}.{end}")));
+            match (read("pem"), read("key")) {
+                (Ok(certificate), Ok(key)) => {
+                    let pair = Pair { certificate, key };
+                    match fault(&pair, &verifier, now) {
+                        Some(why) => tell(&name, why),
+                        None => {
+                            pairs.insert(name, pair);
+                        }
+                    }
+                }
+                (Err(error), _) => {
+                    tell(
+                        &name,
+                        format!("the certificate of {name} cannot be read: {error}; {advice}"),
+                    );
+                }
+                (_, Err(error)) => {
+                    tell(&name, format!("its key, {name}.key, cannot be read: {error}; {advice}"));
+                }
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self { authority: Some(authority), pairs })
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+impl Certificates {
+    /// Empty ones, to see what else is wrong with an event whose certificates are not good.
+    #[must_use]
+    pub fn stand_in(event: &Event) -> Self {
+        let Some(names) = needed(event) else { return Self::default() };
+        let empty = || Pair { certificate: String::new(), key: String::new() };
+        let pairs = names.into_iter().map(|name| (name, empty())).collect();
+        Self { authority: Some(String::new()), pairs }
+    }
+}
+
+/// The names of all certificates that an event needs, the authority's not among them.
+fn needed(event: &Event) -> Option<Vec<String>> {
+    let (url, _) = event.broker.as_ref()?;
+    if url.scheme() != "mqtts" {
+        return None;
+    }
+    let broker = event.machines.values().any(|machine| machine.broker).then(|| BROKER.to_owned());
+    let machines = event.machines.keys().map(DeviceName::to_string);
+    Some(machines.chain(broker).chain([OPERATOR.to_owned()]).collect())
+}
+
+/// Makes the certificates that are missing or end soon, and the authority if there is none. What is
+/// good stays. The names of those that were made.
+///
+/// # Errors
+/// If the folder cannot be written, or the authority's key is damaged.
+pub fn make(event: &Event, now: Timestamp) -> Result<Vec<String>, CertificateFault> {
+    let Some(names) = needed(event) else { return Ok(Vec::new()) };
+    let folder = event.certificates();
+    fs::create_dir_all(&folder)
+        .map_err(|source| CertificateFault::File { file: folder.clone(), source })?;
+    let (issuer, authority) = authority(&folder, now)?;
+    let file = folder.join("authority.pem");
+    let verifier = verifier(&authority)
+        .map_err(|what| CertificateFault::Damaged { file: file.clone(), what })?;
+    let later = now.checked_add(SOON).unwrap_or(now);
+    let host = event.broker.as_ref().and_then(|(url, _)| url.host_str()).unwrap_or_default();
+    let mut made = Vec::new();
+    for name in names {
+        let read = |end: &str| fs::read_to_string(folder.join(format!("{name}.{end}"))).ok();
+        if let (Some(certificate), Some(key)) = (read("pem"), read("key"))
+            && fault(&Pair { certificate, key }, &verifier, later).is_none()
+        {
+            continue;
+        }
+        let host = (name == BROKER).then_some(host);
+        let pair = signed(&name, host, &issuer, now).map_err(|error| {
+            CertificateFault::Damaged { file: file.clone(), what: error.to_string() }
+        })?;
+        write(&folder.join(format!("{name}.key")), &pair.key, 0o600)?;
+        write(&folder.join(format!("{name}.pem")), &pair.certificate, 0o644)?;
+        made.push(name);
+    }
+    Ok(made)
+}
+
+fn authority(
+    folder: &Path,
+    now: Timestamp,
+) -> Result<(Issuer<'static, KeyPair>, String), CertificateFault> {
+    let (file, secret) = (folder.join("authority.pem"), folder.join("authority.key"));
+    let damaged = |error: rcgen::Error| CertificateFault::Damaged {
+        file: secret.clone(),
+        what: error.to_string(),
+    };
+    match (fs::read_to_string(&file), fs::read_to_string(&secret)) {
+        (Ok(certificate), Ok(key)) => {
+            let key = KeyPair::from_pem(&key).map_err(damaged)?;
+            Ok((Issuer::new(authority_params(&key, now), key), certificate))
+        }
+        (Err(a), Err(b))
+            if a.kind() == io::ErrorKind::NotFound && b.kind() == io::ErrorKind::NotFound =>
+        {
+            let key = KeyPair::generate().map_err(damaged)?;
+            let params = authority_params(&key, now);
+            let certificate = params.self_signed(&key).map_err(damaged)?.pem();
+            write(&secret, &key.serialize_pem(), 0o600)?;
+            write(&file, &certificate, 0o644)?;
+            Ok((Issuer::new(params, key), certificate))
+        }
+        // One of the two alone: to make a new authority would shut out every machine.
+        (Err(source), _) => Err(CertificateFault::File { file, source }),
+        (_, Err(source)) => Err(CertificateFault::File { file: secret, source }),
+    }
+}
+
+/// The same for the same key, so that a certificate signed later names the same issuer.
+fn authority_params(key: &KeyPair, now: Timestamp) -> CertificateParams {
+    let digest = Sha256::digest(key.public_key_raw());
+    let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named(&format!("Backrow authority {short}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    valid(&mut params, now, YEARS * 2);
+    params
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut out = DistinguishedName::new();
+    out.push(DnType::CommonName, name);
+    out
+}
+
+fn valid(params: &mut CertificateParams, now: Timestamp, years: i16) {
+    let date = now.to_zoned(jiff::tz::TimeZone::UTC).date();
+    // A box without a clock of its own may be some days behind.
+    let from = date.checked_sub(jiff::Span::new().days(7)).unwrap_or(date);
+    let day = |date: jiff::civil::Date, years: i16| {
+        let number = |part: i8| u8::try_from(part).unwrap_or(1);
+        // The 29th of February has no like in most years.
+        date_time_ymd(
+            i32::from(date.year() + years),
+            number(date.month()),
+            number(date.day()).min(28),
+        )
+    };
+    params.not_before = day(from, 0);
+    params.not_after = day(date, years);
+}
+
+fn signed(
+    name: &str,
+    host: Option<&str>,
+    issuer: &Issuer<'_, KeyPair>,
+    now: Timestamp,
+) -> Result<Pair, rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named(name);
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if let Some(host) = host {
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        params.subject_alt_names.push(match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(host.try_into()?),
+        });
+    }
+    valid(&mut params, now, YEARS);
+    let certificate = params.signed_by(&key, issuer)?;
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+fn write(file: &Path, text: &str, mode: u32) -> Result<(), CertificateFault> {
+    let written = || {
+        let _ = fs::remove_file(file);
+        let mut open = fs::OpenOptions::new();
+        let mut out = open.write(true).create_new(true).mode(mode).open(file)?;
+        out.write_all(text.as_bytes())?;
+        out.sync_all()
+    };
+    written().map_err(|source| CertificateFault::File { file: file.to_owned(), source })
+}
+
+fn verifier(authority: &str) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+        let certificate = certificate.map_err(|_| "it is damaged".to_owned())?;
+        roots.add(certificate).map_err(|_| "it is not an authority's certificate".to_owned())?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
+        .build()
+        .map_err(|_| "there is no certificate in it".to_owned())
+}
+
+/// What is wrong with a certificate and its key at a time.
+fn fault(pair: &Pair, verifier: &Arc<dyn ClientCertVerifier>, at: Timestamp) -> Option<String> {
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect();
+    let chain = match chain {
+        Ok(chain) if !chain.is_empty() => chain,
+        _ => return Some("there is no certificate in it".to_owned()),
+    };
+    let Ok(key) = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()) else {
+        return Some("there is no private key in the file beside it".to_owned());
+    };
+    let (first, between) = chain.split_first()?;
+    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    let date = |time: UnixTime| {
+        let second = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        Timestamp::from_second(second).map_or_else(|_| String::new(), |time| time.to_string())
+    };
+    if let Err(error) = verifier.verify_client_cert(first, between, now) {
+        use rustls::Error::InvalidCertificate as Invalid;
+        return Some(match error {
+            Invalid(CertificateError::ExpiredContext { not_after, .. }) => {
+                format!("it has expired on {}; `backrow certificates` renews it", date(not_after))
+            }
+            Invalid(CertificateError::NotValidYetContext { not_before, .. }) => {
+                format!(
+                    "it is valid only from {}: is this machine's clock right?",
+                    date(not_before)
+                )
+            }
+            Invalid(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+                "it is not signed by authority.pem".to_owned()
+            }
+            other => format!("it cannot be used: {other}"),
+        });
+    }
+    match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
+        Ok(_) => None,
+        Err(_) => Some("the key beside it is not its own".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::event::parse;
+
+    fn event(dir: &Path) -> Event {
+        parse(
+            "[event]\nname = \"demo\"\nbroker = \"mqtts://broker.example.org\"\n[rooms.a]\n\
+             [machines.enc]\nkind = \"encoder\"\nhost = \"enc\"\nrooms = \"all\"\nbroker = true\n\
+             [machines.box_1]\nkind = \"box\"\nhost = \"b\"\nroom = \"a\"\n",
+            "[rooms.a]\ntoken = \"a-long-token\"\n",
+            dir,
+        )
+        .unwrap()
+    }
+
+    fn now() -> Timestamp {
+        "2026-02-28T00:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn they_are_made_once_and_renewed_when_they_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let event = event(dir.path());
+        assert_eq!(make(&event, now()).unwrap(), ["box_1", "enc", "broker", "operator"]);
+        let first = Certificates::read(&event, now()).unwrap();
+        assert!(make(&event, now()).unwrap().is_empty());
+        assert_eq!(Certificates::read(&event, now()).unwrap().pairs, first.pairs);
+        let mode = |name: &str| {
+            fs::metadata(event.certificates().join(name)).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!(mode("box_1.key"), 0o600);
+        assert_eq!(mode("authority.key"), 0o600);
+
+        let later: Timestamp = "2031-02-10T00:00:00Z".parse().unwrap();
+        assert_eq!(make(&event, later).unwrap().len(), 4);
+        let after = Certificates::read(&event, later).unwrap();
+        assert_eq!(after.authority, first.authority);
+        assert_ne!(after.pairs, first.pairs);
+    }
+
+    #[test]
+    fn what_is_wrong_with_them_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let event = event(dir.path());
+        let said = |now: Timestamp| {
+            let problems = Certificates::read(&event, now).unwrap_err();
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        assert!(said(now()).contains("certificates/authority.pem:1: it cannot be read"));
+        make(&event, now()).unwrap();
+        let folder = event.certificates();
+        fs::copy(folder.join("enc.key"), folder.join("box_1.key")).unwrap();
+        fs::write(folder.join("enc.pem"), "nothing").unwrap();
+        fs::remove_file(folder.join("broker.key")).unwrap();
+        let now_said = said(now());
+        for wanted in [
+            "certificates/box_1.pem:1: the key beside it is not its own",
+            "certificates/enc.pem:1: there is no certificate in it",
+            "certificates/broker.pem:1: its key, broker.key, cannot be read",
+        ] {
+            assert!(now_said.contains(wanted), "{wanted} is not in:\n{now_said}");
+        }
+        let late = said("2032-01-01T00:00:00Z".parse().unwrap());
+        assert!(
+            late.contains("certificates/operator.pem:1: it has expired on 2031-02-28"),
+            "{late}"
+        );
+
+        let other = tempfile::tempdir().unwrap();
+        let foreign = super::tests::event(other.path());
+        make(&foreign, now()).unwrap();
+        for end in ["pem", "key"] {
+            let name = format!("operator.{end}");
+            fs::copy(foreign.certificates().join(&name), folder.join(&name)).unwrap();
+        }
+        assert!(said(now()).contains("certificates/operator.pem:1: it is not signed by"));
+    }
+}

@@ -1,0 +1,154 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const EVENT: &str = "\
+[event]
+name = \"demo\"
+broker = \"mqtts://broker.example.org:8883\"
+
+[defaults.encoder]
+url = \"https://encoder.example.org\"
+[defaults.video]
+bitrate = \"1500k\"
+framerate = 25
+
+[rooms.main]
+title = \"Main hall\"
+group = \"main\"
+[rooms.main.video]
+bitrate = \"2M\"
+
+[rooms.side]
+
+[machines.enc]
+kind = \"encoder\"
+host = \"root@enc\"
+rooms = \"all\"
+broker = true
+
+[machines.box-1]
+kind = \"box\"
+host = \"root@box-1\"
+room = \"main\"
+[machines.box-1.video]
+framerate = 50
+
+[machines.laptop]
+kind = \"collector\"
+host = \"laptop\"
+room = \"side\"
+sudo = true
+";
+
+const SECRET: &str =
+    "[rooms.main]\ntoken = \"token-of-main\"\n[rooms.side]\ntoken = \"token-of-side\"\n";
+
+fn device(name: &str) -> DeviceName {
+    name.parse().unwrap()
+}
+
+fn problems(event: &str, secret: &str) -> Vec<String> {
+    let problems = parse(event, secret, Path::new("/nowhere")).unwrap_err();
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_machine_is_over_its_room_is_over_the_defaults() {
+    let event = parse(EVENT, SECRET, Path::new(".")).unwrap();
+    let video = |machine: &str| {
+        let machine = &event.machines[&device(machine)];
+        toml::Table::try_from(event.settings(machine)).unwrap()["video"].to_string()
+    };
+    assert_eq!(video("box-1"), "{ bitrate = \"2M\", framerate = 50 }");
+    assert_eq!(video("laptop"), "{ bitrate = \"1500k\", framerate = 25 }");
+    let encoder = &event.machines[&device("enc")];
+    assert_eq!(encoder.rooms.len(), 2);
+    assert!(event.machines[&device("laptop")].sudo);
+    let token = &event.rooms[&"main".parse::<RoomName>().unwrap()].token.as_ref().unwrap().0;
+    assert_eq!(token.reveal(), "token-of-main");
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_with_its_place() {
+    let event = "\
+[event]
+nam = \"demo\"
+broker = \"http://broker\"
+[defaults.vidoe]
+[rooms.main]
+group = \"much-too-long\"
+token = \"correct-horse\"
+[rooms.Main]
+[rooms.\"a b\"]
+[machines.operator]
+kind = \"boxx\"
+host = \"-oProxyCommand=evil\"
+[machines.a]
+kind = \"box\"
+host = \"a\"
+[machines.b]
+kind = \"collector\"
+host = \"b\"
+room = \"mian\"
+[[templates.box]]
+path = \"relative\"
+mode = \"rw\"
+";
+    let said = problems(event, "[rooms.main]\ntokn = \"x\"\n").join("\n");
+    for wanted in [
+        "event.toml:1: `name` is missing in [event]",
+        "event.toml:2: unknown key `nam` in [event]; did you mean `name`?",
+        "event.toml:3: `broker` in [event] must begin with mqtts://",
+        "event.toml:4: unknown key `vidoe` in [defaults]; did you mean `video`?",
+        "event.toml:6: `group` in [rooms.main] is \"much-too-long\": the website takes at most 10",
+        "event.toml:7: `token` is a secret: write it into event.secret.toml",
+        "event.secret.toml:2: unknown key `tokn` in [rooms.main]; did you mean `token`?",
+        "event.toml:5: room \"main\" is room \"Main\" in other letters",
+        "event.toml:9: [rooms.a b]: a room name has only letters",
+        "event.toml:10: [machines.operator]: this name is taken",
+        "event.toml:11: `kind` in [machines.operator] is \"boxx\"; it must be \"box\"",
+        "event.toml:12: `host` in [machines.operator] must be what one types after `ssh`",
+        "event.toml:13: [machines.a] has no room; for example: room = \"main-hall\"",
+        "event.toml:19: there is no room \"mian\"; did you mean \"Main\"?",
+        "event.toml:8: `token` of room \"Main\" is missing",
+        "event.toml:21: `path` must begin with /",
+        "event.toml:22: `mode` must be octal digits",
+    ] {
+        assert!(said.contains(wanted), "{wanted:?} is not in:\n{said}");
+    }
+    assert!(!said.contains("correct-horse"), "{said}");
+}
+
+#[test]
+fn a_room_twice_or_in_two_hands_is_a_mistake() {
+    let said = problems(&format!("{EVENT}[rooms.main]\n"), SECRET).join("\n");
+    assert!(said.contains("not valid TOML: duplicate key"), "{said}");
+    let second = EVENT.replace("room = \"side\"", "room = \"main\"");
+    let said = problems(&second, &SECRET.replace("of-side", "of-main")).join("\n");
+    assert!(said.contains("room \"main\" has two collectors, box-1 and laptop"), "{said}");
+    assert!(said.contains("rooms \"main\" and \"side\" have the same `token`"), "{said}");
+    let without = EVENT.replace("rooms = \"all\"", "rooms = [\"main\"]");
+    let said = problems(&without, SECRET).join("\n");
+    assert!(said.contains("room \"side\" is in no encoder's `rooms`"), "{said}");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_an_event_or_problems(event in any::<String>(), secret in any::<String>()) {
+        let _ = parse(&event, &secret, Path::new("."));
+    }
+
+    /// A line lost, doubled or cut somewhere: an event or problems, never a panic.
+    #[test]
+    fn a_damaged_event_too(cut in 0..EVENT.len(), line in 0..40_usize) {
+        if let Some(text) = EVENT.get(..cut) {
+            let _ = parse(text, SECRET, Path::new("."));
+        }
+        let kept: Vec<&str> =
+            EVENT.lines().enumerate().filter(|(at, _)| *at != line).map(|(_, text)| text).collect();
+        let _ = parse(&kept.join("\n"), SECRET, Path::new("."));
+    }
+}

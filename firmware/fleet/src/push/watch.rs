@@ -1,0 +1,225 @@
+//! What the machines say at the broker: heard by a task that never gives up, and kept by machine.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use protocol::{
+    config::Mqtt,
+    mood::Mood,
+    names::DeviceName,
+    payload::{Birth, ComponentState, Health, State},
+    topics::{ROOT, Topic},
+};
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
+use tokio::task::JoinHandle;
+
+use super::trial::Said;
+
+/// The largest message that is taken: a preview, and some.
+const MAX_PACKET: u32 = 64 * 1024;
+/// Machines that are kept; whoever can write to the broker cannot fill our memory.
+const MAX_MACHINES: usize = 4096;
+/// Components of one machine that are kept.
+const MAX_COMPONENTS: usize = 1024;
+/// Between two tries to connect.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// What all machines have said. Pure.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet(BTreeMap<DeviceName, Said>);
+
+impl Fleet {
+    /// What a machine has said.
+    #[must_use]
+    pub fn of(&self, machine: &DeviceName) -> Said {
+        self.0.get(machine).cloned().unwrap_or_default()
+    }
+
+    /// Takes note of a message; what is not understood is passed over.
+    pub fn hear(&mut self, topic: &str, payload: &[u8]) {
+        let Ok((machine, topic)) = Topic::parse(topic) else { return };
+        if !self.0.contains_key(&machine) && self.0.len() >= MAX_MACHINES {
+            return;
+        }
+        let said = self.0.entry(machine).or_default();
+        match topic {
+            Topic::State => {
+                if let Ok(State { state, .. }) = serde_json::from_slice(payload) {
+                    said.state = Some(state);
+                }
+            }
+            Topic::Birth => {
+                let Ok(birth) = serde_json::from_slice::<Birth>(payload) else { return };
+                let born = (birth.started, birth.revision.map(|revision| revision.to_string()));
+                if said.birth.as_ref().is_some_and(|known| *known != born) {
+                    // A new life: what its components were like before says nothing of it.
+                    said.sad.clear();
+                    said.mood = None;
+                }
+                said.birth = Some(born);
+                said.version = Some(birth.version);
+            }
+            Topic::Health => {
+                if let Ok(Health { mood, .. }) = serde_json::from_slice(payload) {
+                    said.mood = Some(mood);
+                }
+            }
+            Topic::Component(name) => {
+                let name = name.as_str().to_owned();
+                match serde_json::from_slice::<ComponentState>(payload) {
+                    Ok(state) if matches!(state.mood, Mood::Sad | Mood::Lost) => {
+                        if said.sad.len() < MAX_COMPONENTS {
+                            said.sad.insert(name, state.reason.chars().take(300).collect());
+                        }
+                    }
+                    _ => {
+                        said.sad.remove(&name);
+                    }
+                }
+            }
+            Topic::Event | Topic::Preview | Topic::Config | Topic::Command | Topic::CommandAck => {}
+        }
+    }
+}
+
+/// A listener at the broker.
+#[derive(Debug)]
+pub struct Watch {
+    fleet: Arc<Mutex<Fleet>>,
+    trouble: Arc<Mutex<Option<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Watch {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// In words: the certificates are missing or damaged.
+    pub fn start(broker: &Mqtt) -> Result<Self, String> {
+        let id = format!("backrow-operator-{}", std::process::id());
+        let mut options = MqttOptions::new(id, (broker.host().to_owned(), broker.port()));
+        options.set_keep_alive(10);
+        options.set_connect_timeout(Duration::from_secs(10));
+        options.set_clean_start(true);
+        options.set_max_packet_size(Some(MAX_PACKET));
+        if broker.tls() {
+            let config = Arc::new(telemetry::mqtt::tls(broker)?);
+            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
+        }
+        let (fleet, trouble) = (Arc::new(Mutex::new(Fleet::default())), Arc::new(Mutex::new(None)));
+        let task = tokio::spawn(listen(options, broker.shown(), fleet.clone(), trouble.clone()));
+        Ok(Self { fleet, trouble, task })
+    }
+
+    /// What a machine has said so far.
+    #[must_use]
+    pub fn said(&self, machine: &DeviceName) -> Said {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner).of(machine)
+    }
+
+    /// Why nothing is heard, if there is no connection.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn listen(
+    options: MqttOptions,
+    shown: String,
+    fleet: Arc<Mutex<Fleet>>,
+    trouble: Arc<Mutex<Option<String>>>,
+) {
+    let tell = |what: Option<String>| {
+        *trouble.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    };
+    // Its name is in no message but those about two devices with one name.
+    let us = DeviceName::of_this_host();
+    tell(Some(format!("connecting to {shown}")));
+    loop {
+        let (client, mut eventloop) = AsyncClient::builder(options.clone()).capacity(8).build();
+        loop {
+            match eventloop.poll().await {
+                Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                    for leaf in ["state", "birth", "health", "component/#"] {
+                        let filter = format!("{ROOT}/+/{leaf}");
+                        if let Err(error) = client.try_subscribe(filter, QoS::AtLeastOnce) {
+                            tell(Some(format!("the broker at {shown} cannot be asked: {error}")));
+                        }
+                    }
+                    tell(None);
+                }
+                Ok(Event::Incoming(Packet::Publish(publish))) => {
+                    if let Ok(topic) = std::str::from_utf8(&publish.topic) {
+                        let mut fleet = fleet.lock().unwrap_or_else(PoisonError::into_inner);
+                        fleet.hear(topic, &publish.payload);
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tell(Some(telemetry::mqtt::explain(&error, &shown, &us).1));
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use protocol::payload::Lifecycle;
+
+    use super::*;
+
+    fn birth(revision: &str, second: u32) -> String {
+        format!(
+            r#"{{"v":1,"device":"m","role":"collector","version":"1","started":"2026-01-01T00:00:{second:02}Z","rooms":[],"revision":"{revision}"}}"#
+        )
+    }
+
+    #[test]
+    fn a_new_birth_forgets_what_was_before() {
+        let (mut fleet, m) = (Fleet::default(), "m".parse().unwrap());
+        let component = |mood: &str| {
+            format!(
+                r#"{{"v":1,"mood":"{mood}","since":"2026-01-01T00:00:00Z","reason":"why","restarts":0}}"#
+            )
+        };
+        // As the broker keeps them, in any order.
+        fleet.hear("backrow/m/component/capture", component("sad").as_bytes());
+        fleet.hear("backrow/m/birth", birth("1", 1).as_bytes());
+        fleet.hear("backrow/m/state", br#"{"v":1,"state":"alert"}"#);
+        assert_eq!(fleet.of(&m).sad["capture"], "why");
+        assert_eq!(fleet.of(&m).revision(), Some("1"));
+        assert_eq!(fleet.of(&m).state, Some(Lifecycle::Alert));
+        fleet.hear("backrow/m/birth", birth("2", 2).as_bytes());
+        assert!(fleet.of(&m).sad.is_empty());
+        fleet.hear("backrow/m/component/capture", component("lost").as_bytes());
+        fleet.hear("backrow/m/component/capture", component("happy").as_bytes());
+        assert!(fleet.of(&m).sad.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_at_the_broker_is_heard_or_passed_over(
+            leaf in "(state|birth|health|component/[a-z/]{0,9}|event|\\PC{0,9})",
+            payload in proptest::collection::vec(any::<u8>(), 0..200), real in any::<bool>(),
+        ) {
+            let mut fleet = Fleet::default();
+            let payload = if real { birth("3", 3).into_bytes() } else { payload };
+            fleet.hear(&format!("backrow/m/{leaf}"), &payload);
+            fleet.hear(&leaf, &payload);
+        }
+    }
+}

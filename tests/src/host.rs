@@ -1,0 +1,274 @@
+//! Machines to push to: each is a real sshd with a root of its own, in its own mount and process
+//! namespaces, and the real daemons started there. The one thing that is not real is `systemctl`,
+//! since systemd does not run in a namespace: a script starts, restarts and looks at the daemons.
+
+use std::fmt::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::broker::free_port;
+use crate::process::{Launch, Process, binary};
+use crate::{tool, until};
+
+/// How long a machine may take to come up.
+const UP: Duration = Duration::from_secs(60);
+
+/// Starts, restarts and looks at a daemon; a stand-in's arguments are those of `systemctl`.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+verb=$1
+unit=$2
+pid=/run/$unit.pid
+case $unit in
+  backrow-encoder.service) set -- BIN/encoder --config /etc/backrow/encoder.toml ;;
+  backrow-collector.service) set -- BIN/collector --config /etc/backrow/site.toml ;;
+  mosquitto.service) set -- /usr/sbin/mosquitto -c /etc/mosquitto/conf.d/backrow.conf ;;
+  *) echo "Unit $unit not found." >&2; exit 5 ;;
+esac
+case $verb in
+  restart)
+    if [ -f "$pid" ]; then
+      kill "$(cat "$pid")"
+      while kill -0 "$(cat "$pid")" 2>/dev/null; do sleep 0.1; done
+    fi
+    setsid sh -c 'log=/var/log/$0; echo $$ >/run/$0.pid
+      trap "kill \$child; wait \$child; exit 0" TERM
+      while :; do
+        "$@" >>"$log" 2>&1 & child=$!
+        echo $child >/run/$0.child
+        wait $child
+        sleep 0.5
+      done' "$unit" "$@" </dev/null >/dev/null 2>&1 &
+    until [ -f "$pid" ]; do sleep 0.1; done
+    ;;
+  is-active)
+    if kill -0 "$(cat "/run/$unit.child" 2>/dev/null)" 2>/dev/null; then echo active
+    else echo activating; exit 3; fi
+    ;;
+  *) exit 1 ;;
+esac
+"#;
+
+/// `mv`; but where `/etc/power-fails` is, the machine comes to a stand before the third file that
+/// the agent puts in its place, and waits there for its end.
+const MV: &str = r#"#!/bin/sh
+case "$*" in
+  *.backrow-new*)
+    if [ -f /etc/power-fails ]; then
+      n=$(($(cat /var/moved 2>/dev/null || echo 0) + 1))
+      echo $n >/var/moved
+      if [ $n = 3 ]; then touch /var/stands-still; sleep 600; fi
+    fi
+    ;;
+esac
+exec /usr/bin/mv "$@"
+"#;
+
+/// Makes the machine's root, and becomes its sshd. `$1` is its folder, `$2` what else has to be
+/// seen there, `$3` the size of a small disk.
+const ROOT: &str = r#"
+set -e
+mount --make-rprivate /
+root=$1/root
+for own in usr etc dev proc run root tmp "$2"; do mkdir -p "$root/$own"; done
+for link in bin sbin lib lib64; do [ -e "$root/$link" ] || ln -s usr/$link "$root/$link"; done
+mkdir -p "$1/etc" "$1/work" "$root/var/log" "$root/var/lib"
+mount --rbind /usr "$root/usr"
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc,workdir=$1/work" "$root/etc"
+mount --rbind /dev "$root/dev"
+mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/run"
+mount --bind /root "$root/root"
+mount --rbind "$2" "$root/$2"
+mount --bind "$1/programs" "$root/tmp"
+mkdir -p "$root/run/sshd" "$root/etc/backrow" "$root/var/lib/backrow-push"
+if [ -n "$3" ]; then
+  mkdir -p "$1/small"
+  mount -t tmpfs -o "size=$3" tmpfs "$1/small"
+  mkdir -p "$1/small/etc" "$1/small/state"
+  mount --bind "$1/small/etc" "$root/etc/backrow"
+  mount --bind "$1/small/state" "$root/var/lib/backrow-push"
+  mkdir -p "$root/small"
+  mount --bind "$1/small" "$root/small"
+fi
+cp "$1/sshd_config" "$1/host_key" "$1/authorized_keys" "$root/run/"
+exec chroot "$root" /usr/sbin/sshd -D -e -f /run/sshd_config
+"#;
+
+/// Machines that one ssh configuration knows.
+#[derive(Debug)]
+pub struct Hosts {
+    directory: TempDir,
+    hosts: Vec<Host>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct Host {
+    name: String,
+    folder: PathBuf,
+    address: SocketAddr,
+    small_disk: Option<&'static str>,
+    process: Option<Process>,
+}
+
+impl Hosts {
+    /// Starts machines of these names; some with a disk of so many bytes.
+    ///
+    /// # Panics
+    /// When they do not come up (root is needed, and openssh-server).
+    pub async fn start(names: &[(&str, Option<&'static str>)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        for key in ["host_key", "user_key"] {
+            let file = path.join(key).display().to_string();
+            tool::run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &file]).await;
+        }
+        let public = std::fs::read_to_string(path.join("host_key.pub")).unwrap();
+        let mut config = format!(
+            "Host *\n  User root\n  HostName 127.0.0.1\n  IdentityFile {0}/user_key\n  \
+             IdentitiesOnly yes\n  UserKnownHostsFile {0}/known_hosts\n  \
+             GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n",
+            path.display()
+        );
+        let mut known = String::new();
+        let mut hosts = Vec::new();
+        for (name, small_disk) in names {
+            let address = free_port();
+            let _ =
+                write!(config, "Host {name}\n  Port {}\n  HostKeyAlias {name}\n", address.port());
+            let _ = writeln!(known, "{name} {}", public.trim());
+            let folder = path.join(name);
+            std::fs::create_dir_all(folder.join("programs")).unwrap();
+            for key in ["host_key", "user_key.pub"] {
+                let to = if key == "host_key" { key } else { "authorized_keys" };
+                std::fs::copy(path.join(key), folder.join(to)).unwrap();
+            }
+            let programs = binary("encoder").parent().unwrap().display().to_string();
+            for (program, text) in [("systemctl", SYSTEMCTL), ("mv", MV)] {
+                let file = folder.join("programs").join(program);
+                std::fs::write(&file, text.replace("BIN", &programs)).unwrap();
+                std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            let sshd = format!(
+                "ListenAddress 127.0.0.1:{}\nHostKey /run/host_key\nAuthorizedKeysFile \
+                 /run/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
+                 PidFile none\nSetEnv PATH=/tmp:/usr/sbin:/usr/bin:/sbin:/bin\n",
+                address.port()
+            );
+            std::fs::write(folder.join("sshd_config"), sshd).unwrap();
+            hosts.push(Host {
+                name: (*name).to_owned(),
+                folder,
+                address,
+                small_disk: *small_disk,
+                process: None,
+            });
+        }
+        std::fs::write(path.join("config"), config).unwrap();
+        std::fs::write(path.join("known_hosts"), known).unwrap();
+        for host in &mut hosts {
+            host.power_on();
+        }
+        for host in &hosts {
+            host.up().await;
+        }
+        Self { directory, hosts }
+    }
+
+    /// The ssh configuration that knows them.
+    pub fn ssh_config(&self) -> PathBuf {
+        self.directory.path().join("config")
+    }
+
+    /// One by its name.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn host(&mut self, name: &str) -> &mut Host {
+        self.hosts.iter_mut().find(|host| host.name == name).expect("a host of this name")
+    }
+}
+
+impl Host {
+    /// Switches it on. What is in `/etc` and `/var` is as it was.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn power_on(&mut self) {
+        let programs = binary("encoder");
+        let programs = programs.parent().unwrap().display().to_string();
+        let launch = Launch::new("unshare").args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "sh",
+            "-c",
+            ROOT,
+            "root",
+            &self.folder.display().to_string(),
+            &programs,
+            self.small_disk.unwrap_or_default(),
+        ]);
+        self.process = Some(Process::start(&self.name, launch, &self.folder.join("log")));
+    }
+
+    /// Waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn up(&self) {
+        until(UP, &format!("{} to answer", self.name), async || {
+            TcpStream::connect(self.address).is_ok().then_some(())
+        })
+        .await;
+    }
+
+    /// The power fails: everything on it ends at once.
+    ///
+    /// # Panics
+    /// When it is off.
+    pub async fn power_off(&mut self) {
+        let process = self.process.take().expect("a machine that is on");
+        process.kill().await;
+        // Its processes go with its first one, a moment after it.
+        until(UP, &format!("{} to be off", self.name), async || {
+            TcpStream::connect(self.address).is_err().then_some(())
+        })
+        .await;
+    }
+
+    /// Where a file of its `/etc` or `/var` is seen from outside; of `/etc`, only what differs from
+    /// this machine's own.
+    pub fn path(&self, path: &str) -> PathBuf {
+        match path.strip_prefix("/etc/") {
+            Some(below) => self.folder.join("etc").join(below),
+            None => self.folder.join("root").join(path.trim_start_matches('/')),
+        }
+    }
+
+    /// Runs a shell script on it, over ssh as an operator would.
+    ///
+    /// # Panics
+    /// When ssh cannot be started.
+    pub async fn shell(&self, script: &str) -> Output {
+        let config = self.folder.with_file_name("config").display().to_string();
+        tool::output("ssh", &["-F", &config, "-o", "BatchMode=yes", &self.name, script]).await
+    }
+
+    /// What a file on it has in it, if there is one.
+    pub async fn text(&self, path: &str) -> Option<String> {
+        let output = self.shell(&format!("cat {path}")).await;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
