@@ -81,6 +81,7 @@ check: setup-test web
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	shellcheck setup.sh run.sh .ci/run deploy/package.sh
 	shellcheck -xa flash.sh
+	shellcheck -s sh firmware/fleet/src/push/agent.sh
 	shellcheck -x buildroot/*.sh board/*/*.sh board/bench/initrd-init \
 		board/raspberrypi/overlay/usr/lib/backrow/rauc-tryboot \
 		overlay/usr/lib/backrow/boot-disk overlay/usr/lib/backrow/ssh-host-key

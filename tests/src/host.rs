@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::broker::free_port;
@@ -35,6 +36,7 @@ case $verb in
       kill "$(cat "$pid")"
       while kill -0 "$(cat "$pid")" 2>/dev/null; do sleep 0.1; done
     fi
+    rm -f "/run/$unit.child"
     setsid sh -c 'log=/var/log/$0; echo $$ >/run/$0.pid
       trap "kill \$child; wait \$child; exit 0" TERM
       while :; do
@@ -43,7 +45,7 @@ case $verb in
         wait $child
         sleep 0.5
       done' "$unit" "$@" </dev/null >/dev/null 2>&1 &
-    until [ -f "$pid" ]; do sleep 0.1; done
+    until [ -f "/run/$unit.child" ]; do sleep 0.1; done
     ;;
   is-active)
     if kill -0 "$(cat "/run/$unit.child" 2>/dev/null)" 2>/dev/null; then echo active
@@ -53,18 +55,14 @@ case $verb in
 esac
 "#;
 
-/// `mv`; but where `/etc/power-fails` is, the machine comes to a stand before the third file that
-/// the agent puts in its place, and waits there for its end.
+/// `mv`; but where `/etc/power-fails` has a number, the machine comes to a stand before so many
+/// things are moved, and waits there for its end.
 const MV: &str = r#"#!/bin/sh
-case "$*" in
-  *.backrow-new*)
-    if [ -f /etc/power-fails ]; then
-      n=$(($(cat /var/moved 2>/dev/null || echo 0) + 1))
-      echo $n >/var/moved
-      if [ $n = 3 ]; then touch /var/stands-still; sleep 600; fi
-    fi
-    ;;
-esac
+if [ -f /etc/power-fails ]; then
+  n=$(($(cat /var/moved 2>/dev/null || echo 0) + 1))
+  echo $n >/var/moved
+  if [ $n = "$(cat /etc/power-fails)" ]; then touch /var/stands-still; sleep 600; fi
+fi
 exec /usr/bin/mv "$@"
 "#;
 
@@ -74,8 +72,8 @@ const ROOT: &str = r#"
 set -e
 mount --make-rprivate /
 root=$1/root
-for own in usr etc dev proc run root tmp "$2"; do mkdir -p "$root/$own"; done
-for link in bin sbin lib lib64; do [ -e "$root/$link" ] || ln -s usr/$link "$root/$link"; done
+for own in usr etc dev proc run root tmp opt "$2"; do mkdir -p "$root/$own"; done
+for link in bin sbin lib lib64; do [ -L "$root/$link" ] || ln -s usr/$link "$root/$link"; done
 mkdir -p "$1/etc" "$1/work" "$root/var/log" "$root/var/lib"
 mount --rbind /usr "$root/usr"
 mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc,workdir=$1/work" "$root/etc"
@@ -84,7 +82,7 @@ mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/run"
 mount --bind /root "$root/root"
 mount --rbind "$2" "$root/$2"
-mount --bind "$1/programs" "$root/tmp"
+mount --bind "$1/programs" "$root/opt"
 mkdir -p "$root/run/sshd" "$root/etc/backrow" "$root/var/lib/backrow-push"
 if [ -n "$3" ]; then
   mkdir -p "$1/small"
@@ -157,7 +155,7 @@ impl Hosts {
             let sshd = format!(
                 "ListenAddress 127.0.0.1:{}\nHostKey /run/host_key\nAuthorizedKeysFile \
                  /run/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-                 PidFile none\nSetEnv PATH=/tmp:/usr/sbin:/usr/bin:/sbin:/bin\n",
+                 PidFile none\nSetEnv PATH=/opt:/usr/sbin:/usr/bin:/sbin:/bin\n",
                 address.port()
             );
             std::fs::write(folder.join("sshd_config"), sshd).unwrap();
@@ -252,6 +250,11 @@ impl Host {
         }
     }
 
+    /// Removes a file of its `/etc` while it is off.
+    pub fn forget(&self, path: &str) {
+        let _ = std::fs::remove_file(self.path(path));
+    }
+
     /// Runs a shell script on it, over ssh as an operator would.
     ///
     /// # Panics
@@ -270,5 +273,14 @@ impl Host {
     /// Its folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // `unshare` waits for its child whatever it is told; killed, it takes all of them along.
+        if let Some(process) = &self.process {
+            process.signal(Signal::KILL);
+        }
     }
 }

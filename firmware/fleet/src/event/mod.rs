@@ -10,6 +10,7 @@
 
 mod read;
 mod reader;
+mod templates;
 pub mod tree;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -21,7 +22,7 @@ use protocol::{
 };
 
 #[cfg(test)]
-pub(crate) use self::read::good_path;
+pub(crate) use self::templates::good_path;
 pub use self::{
     read::{load, parse},
     tree::{Place, Problem, Source, Tree},

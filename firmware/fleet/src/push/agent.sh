@@ -25,7 +25,7 @@ log=""
 say() { printf "%s\n" "$*" 2>/dev/null; }
 
 # One line of what a command said.
-short() { printf "%s" "$log" | tr "\n\t" "  " | tail -c 400; }
+short() { printf "%s" "$log" | tr "\n\t" "  " | head -c 300; }
 
 answer() {
   if [ "$1" = 0 ]; then say ok; else say "failed $(short)"; fi

@@ -9,7 +9,7 @@
 //! unreachable         └─▶ refused: as before
 //! ```
 //! * [`decide`], [`trial`], [`order`], [`outcome`] and [`diff`] decide; all are pure.
-//! * [`ssh`] speaks with a machine, [`watch`] hears the broker. One connection for each machine.
+//! * [`ssh`] speaks with a machine, in the words of `wire`; [`watch`] hears the broker. One connection for each machine.
 //!
 //! Whatever is lost on the way, every file on a machine is whole, and the machine knows what it had
 //! before: it goes back by itself when we are gone, and else the next push goes back first.
@@ -21,6 +21,7 @@ pub mod outcome;
 pub mod ssh;
 pub mod trial;
 pub mod watch;
+mod wire;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -253,7 +254,7 @@ impl Work<'_> {
                     let (_, text) = diff::differences(&found, &self.wanted);
                     let _ = self.news.send(News::Differs(self.wanted.machine.clone(), text));
                     self.tell("sending");
-                    return match session.send(&self.wanted).await {
+                    return match session.send(&self.wanted, &found).await {
                         Ok(()) => self.judge(session, &before.unwrap_or_default()).await,
                         Err(Fault::Failed(why)) => self.go_back(session, why).await,
                         Err(Fault::CutOff(why)) => Outcome::CutOff(why),
@@ -321,6 +322,7 @@ impl Work<'_> {
         let mut trial = Trial::new(revision, before, settle, patience, now());
         let mut told = String::new();
         let mut asked = None;
+        let end = now().saturating_add(patience);
         loop {
             let verdict = match self.watch {
                 Some(watch) => {
@@ -331,7 +333,7 @@ impl Work<'_> {
                         (_, verdict) => verdict,
                     }
                 }
-                None => self.by_systemd(session, &mut asked, now()).await?,
+                None => self.by_systemd(session, &mut asked, (now(), end)).await?,
             };
             match verdict {
                 Verdict::Well => return Ok(()),
@@ -353,17 +355,23 @@ impl Work<'_> {
         &self,
         session: &mut Session,
         since: &mut Option<Duration>,
-        now: Duration,
+        (now, end): (Duration, Duration),
     ) -> Result<Verdict, Fault> {
         let units: Vec<String> = match self.wanted.files.last().map(|file| &file.reload) {
             Some(Some(Reload::Unit(unit))) => vec![unit.clone()],
             Some(Some(Reload::Run(_))) => vec!["backrow-collector.service".to_owned()],
             _ => Vec::new(),
         };
+        match session.active(&units).await {
+            Ok(()) => {}
+            Err(Fault::Failed(why)) => {
+                *since = None;
+                return Ok(if now >= end { Verdict::Unwell(why) } else { Verdict::Wait(why) });
+            }
+            Err(fault) => return Err(fault),
+        }
         let first = *since.get_or_insert(now);
-        let passed = now.saturating_sub(first);
-        session.active(&units).await?;
-        if passed >= self.options.settle {
+        if now.saturating_sub(first) >= self.options.settle {
             return Ok(Verdict::Well);
         }
         Ok(Verdict::Wait("systemd says that it is well".to_owned()))

@@ -16,8 +16,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::decide::{Found, manifest, sum};
-use crate::render::{Reload, Rendered};
+use super::{
+    decide::{Found, manifest},
+    wire::{Frame, archive, frame, greeting},
+};
+use crate::render::Rendered;
 
 const AGENT: &str = include_str!("agent.sh");
 /// No line of an answer is longer.
@@ -57,49 +60,6 @@ pub enum Fault {
     /// The machine could not do as told.
     #[error("{0}")]
     Failed(String),
-}
-
-/// A line of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Frame {
-    File(String, u64),
-    None(String),
-    Ok,
-    Failed(String),
-    Unchanged(String),
-}
-
-/// Reads a line of an answer; `None` if it is none.
-fn frame(line: &str) -> Option<Frame> {
-    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-    match word {
-        "ok" => Some(Frame::Ok),
-        "failed" => Some(Frame::Failed(said(rest))),
-        "unchanged" => Some(Frame::Unchanged(said(rest))),
-        "none" => Some(Frame::None(rest.to_owned())),
-        "file" => {
-            let (path, size) = rest.rsplit_once(' ')?;
-            Some(Frame::File(path.to_owned(), size.parse().ok()?))
-        }
-        _ => None,
-    }
-}
-
-fn said(text: &str) -> String {
-    match text.trim() {
-        "" => "it does not say why".to_owned(),
-        text => text.to_owned(),
-    }
-}
-
-/// The greeting: the revision that was pushed last, and the one on trial.
-fn greeting(line: &str) -> Option<Result<(Option<String>, Option<String>), String>> {
-    if let Some(why) = line.strip_prefix("busy ") {
-        return Some(Err(why.to_owned()));
-    }
-    let mut words = line.strip_prefix("backrow-agent 1 ")?.split(' ');
-    let mut revision = || words.next().filter(|word| *word != "-").map(str::to_owned);
-    Some(Ok((revision(), revision())))
 }
 
 /// An open conversation.
@@ -280,8 +240,9 @@ impl Session {
     ///
     /// # Errors
     /// [`Fault::Unchanged`] if all is as before; [`Fault::Failed`] if the machine has to go back.
-    pub async fn send(&mut self, wanted: &Rendered) -> Result<(), Fault> {
-        let archive = archive(wanted).map_err(|error| Fault::Unchanged(error.to_string()))?;
+    pub async fn send(&mut self, wanted: &Rendered, found: &Found) -> Result<(), Fault> {
+        let archive =
+            archive(wanted, found).map_err(|error| Fault::Unchanged(error.to_string()))?;
         let put = self.order(&format!("put {}", archive.len()), &archive).await;
         put.map_err(|fault| match fault {
             Fault::Failed(why) => Fault::Unchanged(why),
@@ -353,76 +314,12 @@ async fn gather(from: tokio::process::ChildStderr, to: Arc<Mutex<String>>) {
     }
 }
 
-/// What the agent's `put` takes.
-fn archive(rendered: &Rendered) -> std::io::Result<Vec<u8>> {
-    let mut manifest = String::new();
-    let mut reload: Vec<String> = Vec::new();
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut add = |name: &str, content: &[u8]| {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o600);
-        header.set_cksum();
-        archive.append_data(&mut header, name, content)
-    };
-    for (number, file) in (1..).zip(&rendered.files) {
-        let content = file.content.as_bytes();
-        add(&format!("{number}"), content)?;
-        let group = file.group.as_deref().unwrap_or("-");
-        manifest.push_str(&format!(
-            "{} {} {group} {} {}\n",
-            sum(content),
-            file.mode,
-            file.path,
-            file.view
-        ));
-        let line = match &file.reload {
-            Some(Reload::Unit(unit)) => format!("unit {unit}"),
-            Some(Reload::Run(command)) => format!("run {command}"),
-            None => continue,
-        };
-        if !reload.contains(&line) {
-            reload.push(line);
-        }
-    }
-    // The broker before those that want to reach it.
-    reload.sort_by_key(|line| !line.contains("mosquitto"));
-    let reload: String = reload.iter().map(|line| format!("{line}\n")).collect();
-    add("manifest", manifest.as_bytes())?;
-    add("revision", format!("{}\n", rendered.revision).as_bytes())?;
-    add("reload", reload.as_bytes())?;
-    archive.into_inner()
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
     fn the_agent_can_travel_in_single_quotes() {
         assert!(!AGENT.contains('\''));
-    }
-
-    #[test]
-    fn answers_are_read() {
-        assert_eq!(frame("ok"), Some(Frame::Ok));
-        assert_eq!(frame("file /etc/a 12"), Some(Frame::File("/etc/a".into(), 12)));
-        assert_eq!(frame("failed "), Some(Frame::Failed("it does not say why".into())));
-        assert_eq!(frame("Welcome to Debian"), None);
-        let revisions = |a: Option<&str>, b: Option<&str>| {
-            Some(Ok((a.map(str::to_owned), b.map(str::to_owned))))
-        };
-        assert_eq!(greeting("backrow-agent 1 - -"), revisions(None, None));
-        assert_eq!(greeting("backrow-agent 1 3f2a -"), revisions(Some("3f2a"), None));
-        assert_eq!(greeting("busy two at once"), Some(Err("two at once".to_owned())));
-    }
-
-    proptest! {
-        #[test]
-        fn any_line_is_an_answer_or_none(line in any::<String>()) {
-            let _ = (frame(&line), greeting(&line));
-        }
     }
 }
