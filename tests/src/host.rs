@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
@@ -36,19 +36,19 @@ case $verb in
       kill "$(cat "$pid")"
       while kill -0 "$(cat "$pid")" 2>/dev/null; do sleep 0.1; done
     fi
-    rm -f "/run/$unit.child"
+    rm -f "/var/$unit.child"
     setsid sh -c 'log=/var/log/$0; echo $$ >/run/$0.pid
       trap "kill \$child; wait \$child; exit 0" TERM
       while :; do
         "$@" >>"$log" 2>&1 & child=$!
-        echo $child >/run/$0.child
+        echo $child >/var/$0.child
         wait $child
         sleep 0.5
       done' "$unit" "$@" </dev/null >/dev/null 2>&1 &
-    until [ -f "/run/$unit.child" ]; do sleep 0.1; done
+    until [ -f "/var/$unit.child" ]; do sleep 0.1; done
     ;;
   is-active)
-    if kill -0 "$(cat "/run/$unit.child" 2>/dev/null)" 2>/dev/null; then echo active
+    if kill -0 "$(cat "/var/$unit.child" 2>/dev/null)" 2>/dev/null; then echo active
     else echo activating; exit 3; fi
     ;;
   *) exit 1 ;;
@@ -264,15 +264,29 @@ impl Host {
         tool::output("ssh", &["-F", &config, "-o", "BatchMode=yes", &self.name, script]).await
     }
 
-    /// What a file on it has in it, if there is one.
+    /// What a file of its `/etc` or `/var` has in it, if it differs from this machine's own.
     pub async fn text(&self, path: &str) -> Option<String> {
+        if self.small_disk.is_none() {
+            return std::fs::read_to_string(self.path(path)).ok();
+        }
+        // The small disk is mounted where only the machine itself sees it.
         let output = self.shell(&format!("cat {path}")).await;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Its folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// The names of the files in a folder of its `/etc`.
+    pub async fn names(&self, folder: &str) -> Vec<String> {
+        if self.small_disk.is_none() {
+            let entries = std::fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
+            return entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect();
+        }
+        let output = self.shell(&format!("ls -A {folder}")).await;
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// The process that a daemon runs as, as long as it is not started anew.
+    pub fn process_of(&self, unit: &str) -> Option<String> {
+        std::fs::read_to_string(self.path(&format!("/var/{unit}.child"))).ok()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
@@ -97,19 +97,28 @@ impl Conference {
         Pushed::of_output(&self.backrow(&args).await)
     }
 
-    /// What a machine is to have in its configuration's file now.
-    async fn wanted(&self, machine: &str) -> String {
-        let out = self.directory.path().join("rendered").display().to_string();
+    /// What the machines are to have in their configuration's files now.
+    async fn wanted(&self, machines: &[&'static str]) -> BTreeMap<&'static str, String> {
+        let out = self.directory.path().join("rendered");
         let dir = self.dir().display().to_string();
-        tool::run(binary("backrow").to_str().unwrap(), &["render", &out, &dir]).await;
-        let path = Path::new(&out).join(machine).join(file(machine).trim_start_matches('/'));
-        std::fs::read_to_string(path).unwrap()
+        let args = ["render".to_owned(), out.display().to_string(), dir];
+        tool::run(binary("backrow").to_str().unwrap(), &args).await;
+        let read = |machine: &'static str| {
+            let path = out.join(machine).join(file(machine).trim_start_matches('/'));
+            (machine, std::fs::read_to_string(path).unwrap())
+        };
+        machines.iter().map(|machine| read(machine)).collect()
     }
 }
 
 /// A machine's configuration.
 fn file(machine: &str) -> &'static str {
     if machine.starts_with('c') { "/etc/backrow/site.toml" } else { "/etc/backrow/encoder.toml" }
+}
+
+/// A machine's daemon.
+fn unit(machine: &str) -> &'static str {
+    if machine.starts_with('c') { "backrow-collector.service" } else { "backrow-encoder.service" }
 }
 
 /// What came of a push.
@@ -155,31 +164,32 @@ async fn whole(hosts: &mut Hosts, machine: &str, allowed: &[&str]) {
         allowed.contains(&text.as_str()),
         "{machine} has\n{text}\nand not one of\n{allowed:#?}"
     );
-    let left = host.shell("find /etc/backrow /etc/mosquitto -name '*.backrow-new'").await;
-    assert!(left.stdout.is_empty(), "{machine}: {}", String::from_utf8_lossy(&left.stdout));
+    for folder in ["/etc/backrow", "/etc/mosquitto/backrow", "/etc/mosquitto/conf.d"] {
+        let names = host.names(folder).await;
+        let left = names.iter().any(|name| name.ends_with(".backrow-new"));
+        assert!(!left, "{machine}: {folder} has {names:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_machines_of_which_five_have_their_troubles() {
     let mut conference = Conference::new().await;
-    let all = ["hub", "c1", "c2"].into_iter().chain(ENCODERS);
-    let names: Vec<_> = all.map(|name| (name, (name == "e2").then_some(SMALL))).collect();
-    let mut hosts = Hosts::start(&names).await;
+    let names: Vec<&'static str> = ["hub", "c1", "c2"].into_iter().chain(ENCODERS).collect();
+    let small = |name: &&'static str| (*name, (*name == "e2").then_some(SMALL));
+    let mut hosts = Hosts::start(&names.iter().map(small).collect::<Vec<_>>()).await;
     let config = hosts.ssh_config().display().to_string();
 
     // From nothing: the broker comes with the same push that asks it how the machines do.
     let first = conference.push(&config, &["--patience", "120"]).await;
     assert_eq!(first.status, 0, "{first}");
-    for (name, _) in &names {
+    for name in &names {
         first.expect(name, "pushed");
     }
-    let mut before = BTreeMap::new();
-    for (name, _) in &names {
-        before.insert(*name, conference.wanted(name).await);
+    let before = conference.wanted(&names).await;
+    for name in &names {
         whole(&mut hosts, name, &[&before[name]]).await;
     }
 
-    eprintln!("pushed first");
     // Troubles.
     conference.window = 9;
     conference.more.insert("c2", "encoder.url = \"http://127.0.0.1:1\"\n".to_owned());
@@ -204,7 +214,6 @@ async fn ten_machines_of_which_five_have_their_troubles() {
     assert!(!dry.shown.contains("token-of-main"), "{dry}");
     whole(&mut hosts, "e7", &[&before["e7"]]).await;
 
-    eprintln!("pushing second");
     let pushing = conference.push(&config, &["--patience", "40"]);
     let failing = async {
         // The power goes in the middle of the work, once with the new file in its place and once
@@ -216,7 +225,6 @@ async fn ten_machines_of_which_five_have_their_troubles() {
         }
     };
     let (second, ()) = tokio::join!(pushing, failing);
-    eprintln!("pushed second");
     assert_eq!(second.status, 6, "{second}");
     for name in ["hub", "c1", "e7"] {
         second.expect(name, "pushed");
@@ -230,8 +238,9 @@ async fn ten_machines_of_which_five_have_their_troubles() {
     assert!(second.shown.contains("-# a volunteer was here\n"), "{second}");
     second.expect("e5", "went back: ");
     second.expect("c2", "went back: uplink: ");
+    let after = conference.wanted(&names).await;
     for name in ["hub", "c1", "e7"] {
-        whole(&mut hosts, name, &[&conference.wanted(name).await]).await;
+        whole(&mut hosts, name, &[&after[name]]).await;
     }
     for name in ["e2", "e5", "c2"] {
         whole(&mut hosts, name, &[&before[name]]).await;
@@ -242,10 +251,9 @@ async fn ten_machines_of_which_five_have_their_troubles() {
         hosts.host(name).power_on();
         hosts.host(name).up().await;
     }
-    assert_eq!(hosts.host("e3").text(file("e3")).await, Some(conference.wanted("e3").await));
+    assert_eq!(hosts.host("e3").text(file("e3")).await, Some(after["e3"].clone()));
     assert_eq!(hosts.host("e6").text(file("e6")).await.as_ref(), Some(&before["e6"]));
 
-    eprintln!("pushing third");
     // What was wrong is put right, and a second run brings everybody where they should be.
     conference.more.clear();
     conference.write();
@@ -255,22 +263,21 @@ async fn ten_machines_of_which_five_have_their_troubles() {
     for name in ["hub", "c1", "e7"] {
         third.expect(name, "up to date");
     }
-    eprintln!("pushed third");
+    let after = conference.wanted(&names).await;
     let mut running = BTreeMap::new();
-    for (name, _) in &names {
-        whole(&mut hosts, name, &[&conference.wanted(name).await]).await;
-        running.insert(*name, hosts.host(name).shell("cat /run/*.child").await.stdout);
+    for name in &names {
+        whole(&mut hosts, name, &[&after[name]]).await;
+        running.insert(*name, hosts.host(name).process_of(unit(name)).unwrap());
     }
 
     // And a third finds nothing to do: no daemon is started anew.
     let fourth = conference.push(&config, &["--patience", "120"]).await;
-    eprintln!("pushed fourth");
     assert_eq!(fourth.status, 0, "{fourth}");
-    for (name, _) in &names {
+    for name in &names {
         fourth.expect(name, "up to date");
         assert_eq!(
-            hosts.host(name).shell("cat /run/*.child").await.stdout,
-            running[name],
+            hosts.host(name).process_of(unit(name)).as_ref(),
+            Some(&running[name]),
             "{name}"
         );
     }

@@ -123,10 +123,11 @@ impl<'a, 'p> Reader<'a, 'p> {
                         out.insert(key.clone(), node.clone());
                     }
                     (_, "ladder") => {
-                        unknown.push((node.at, format!("`{key}` must be a list of tables")))
+                        unknown.push((node.at, format!("`{key}` must be a list of tables")));
                     }
                     _ => {
-                        unknown.push((node.at, format!("`{key}` in {} must be a table", self.name)))
+                        unknown
+                            .push((node.at, format!("`{key}` in {} must be a table", self.name)));
                     }
                 }
             } else if !self.known.iter().any(|known| known == key) {

@@ -109,7 +109,7 @@ pub async fn push(
     let shared = Arc::new((options, clock, news));
     let mut tasks = JoinSet::new();
     loop {
-        while let Some(next) = order.next() {
+        while let Some(next) = order.begin() {
             let Some(wanted) = rendered.get(next).cloned() else { continue };
             let Some(machine) = event.machines.get(&wanted.machine).cloned() else { continue };
             let (watch, shared) = (watch.clone(), shared.clone());

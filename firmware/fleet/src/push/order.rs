@@ -32,7 +32,7 @@ impl Order {
     }
 
     /// The machine to begin with now, if one may.
-    pub fn next(&mut self) -> Option<usize> {
+    pub fn begin(&mut self) -> Option<usize> {
         let next = *self.waiting.front()?;
         let canary_ends = self.running.iter().all(|running| *running >= self.canaries);
         let may = next < self.canaries || (canary_ends && !self.bad);
@@ -87,7 +87,7 @@ mod tests {
             let (mut running, mut done) = (Vec::new(), BTreeSet::new());
             let mut pick = pick;
             while !order.is_over() {
-                while let Some(machine) = order.next() {
+                while let Some(machine) = order.begin() {
                     prop_assert!(!done.contains(&machine) && !running.contains(&machine));
                     if machine >= canaries {
                         let first = canaries.min(machines);

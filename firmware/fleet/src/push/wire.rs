@@ -36,14 +36,23 @@ fn said(text: &str) -> String {
     }
 }
 
-/// The greeting: the revision that was pushed last, and the one on trial.
-pub(super) fn greeting(line: &str) -> Option<Result<(Option<String>, Option<String>), String>> {
+/// How the agent begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Greeting {
+    /// The revision that was pushed last.
+    pub(super) revision: Option<String>,
+    /// The revision on trial.
+    pub(super) trial: Option<String>,
+}
+
+/// Reads a greeting, or why there is none; `None` if the line is something else.
+pub(super) fn greeting(line: &str) -> Option<Result<Greeting, String>> {
     if let Some(why) = line.strip_prefix("busy ") {
         return Some(Err(why.to_owned()));
     }
     let mut words = line.strip_prefix("backrow-agent 1 ")?.split(' ');
     let mut revision = || words.next().filter(|word| *word != "-").map(str::to_owned);
-    Some(Ok((revision(), revision())))
+    Some(Ok(Greeting { revision: revision(), trial: revision() }))
 }
 
 /// What has to be started anew: what reads a file that changes; all, if the files are there and have
@@ -111,11 +120,13 @@ mod tests {
         assert_eq!(frame("file /etc/a 12"), Some(Frame::File("/etc/a".into(), 12)));
         assert_eq!(frame("failed "), Some(Frame::Failed("it does not say why".into())));
         assert_eq!(frame("Welcome to Debian"), None);
-        let revisions = |a: Option<&str>, b: Option<&str>| {
-            Some(Ok((a.map(str::to_owned), b.map(str::to_owned))))
+        let revisions = |revision: Option<&str>, trial: Option<&str>| {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            Some(Ok(Greeting { revision: owned(revision), trial: owned(trial) }))
         };
         assert_eq!(greeting("backrow-agent 1 - -"), revisions(None, None));
         assert_eq!(greeting("backrow-agent 1 3f2a -"), revisions(Some("3f2a"), None));
+        assert_eq!(greeting("backrow-agent 1 - 3f2a"), revisions(None, Some("3f2a")));
         assert_eq!(greeting("busy two at once"), Some(Err("two at once".to_owned())));
     }
 

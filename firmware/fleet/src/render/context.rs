@@ -125,17 +125,12 @@ impl Settings {
     }
 }
 
+/// Fills in a text, which has this path and place.
+type Fill<'a> = &'a mut dyn FnMut(&str, &[String], Place) -> Result<String, ()>;
+
 /// Fills in the texts with double braces in them.
-fn fill(
-    tree: &mut Tree,
-    path: &mut Vec<String>,
-    render: &mut dyn FnMut(&str, &[String], Place) -> Result<String, ()>,
-) {
-    fn one(
-        node: &mut Node,
-        path: &mut Vec<String>,
-        render: &mut dyn FnMut(&str, &[String], Place) -> Result<String, ()>,
-    ) {
+fn fill(tree: &mut Tree, path: &mut Vec<String>, render: Fill<'_>) {
+    fn one(node: &mut Node, path: &mut Vec<String>, render: Fill<'_>) {
         match &mut node.value {
             tree::Value::Text(text) if text.contains("{{") || text.contains("{%") => {
                 if let Ok(filled) = render(text, path, node.at) {
