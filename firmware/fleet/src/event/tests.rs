@@ -79,7 +79,7 @@ nam = \"demo\"
 broker = \"http://broker\"
 [defaults.vidoe]
 [rooms.main]
-group = \"much-too-long\"
+group = \"muchtoolong\"
 token = \"correct-horse\"
 [rooms.Main]
 [rooms.\"a b\"]
@@ -103,7 +103,7 @@ mode = \"rw\"
         "event.toml:2: unknown key `nam` in [event]; did you mean `name`?",
         "event.toml:3: `broker` in [event] must begin with mqtts://",
         "event.toml:4: unknown key `vidoe` in [defaults]; did you mean `video`?",
-        "event.toml:6: `group` in [rooms.main] is \"much-too-long\": the website takes at most 10",
+        "event.toml:6: `group` in [rooms.main] is \"muchtoolong\": the website takes at most 10",
         "event.toml:7: `token` is a secret: write it into event.secret.toml",
         "event.secret.toml:2: unknown key `tokn` in [rooms.main]; did you mean `token`?",
         "event.toml:5: room \"main\" is room \"Main\" in other letters",
