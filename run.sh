@@ -89,6 +89,7 @@ mkdir "$work/archive"
 archive=${ARCHIVE:-$work/archive}
 cat >"$work/encoder.toml" <<EOF
 name = "encoder"
+control = "control"
 
 [listen]
 http = "0.0.0.0:$http_port"

@@ -14,6 +14,9 @@ use crate::broker::Broker;
 use crate::process::{Launch, Process, binary};
 use crate::until;
 
+/// What every website is shown.
+pub const SECRET: &str = "hush & be still";
+
 /// One room of the configuration.
 #[derive(Debug, Clone)]
 pub struct Room {
@@ -53,6 +56,10 @@ pub struct EncoderConfig {
     pub mqtt: Option<String>,
     /// The broker's URL for the dashboard, which then shows its buttons.
     pub dashboard: Option<String>,
+    /// The websites that are told, every second: name and URL. Their secret is [`SECRET`].
+    pub websites: Vec<(String, String)>,
+    /// `[drain] limit`; the daemon's default if not given.
+    pub drain: Option<String>,
     http_port: u16,
     rtmp_port: u16,
 }
@@ -71,6 +78,8 @@ impl EncoderConfig {
             webm: true,
             mqtt: None,
             dashboard: None,
+            websites: Vec::new(),
+            drain: None,
             http_port: 0,
             rtmp_port: 0,
         }
@@ -99,11 +108,20 @@ impl EncoderConfig {
         self
     }
 
+    /// With a website that is told.
+    #[must_use]
+    pub fn with_website(mut self, name: &str, url: &str) -> Self {
+        self.websites.push((name.into(), url.into()));
+        self
+    }
+
     /// The file's text. `archive` is used when no place was given.
     pub fn to_toml(&self, archive: &Path) -> String {
         let archive = self.archive.as_deref().unwrap_or(archive);
-        let mut text =
-            format!("name = {:?}\n[listen]\nhttp = \"127.0.0.1:{}\"\n", self.name, self.http_port);
+        let mut text = format!(
+            "name = {:?}\ncontrol = \"control\"\n[listen]\nhttp = \"127.0.0.1:{}\"\n",
+            self.name, self.http_port
+        );
         if self.rtmp {
             let _ = writeln!(text, "rtmp = \"127.0.0.1:{}\"", self.rtmp_port);
         }
@@ -129,6 +147,15 @@ impl EncoderConfig {
         }
         if let Some(url) = &self.dashboard {
             let _ = writeln!(text, "[dashboard]\nbroker = {url:?}\ncommands = true");
+        }
+        for (name, url) in &self.websites {
+            let _ = writeln!(
+                text,
+                "[[register]]\nname = {name:?}\nurl = {url:?}\nsecret = {SECRET:?}\ninterval = \"1s\""
+            );
+        }
+        if let Some(limit) = &self.drain {
+            let _ = writeln!(text, "[drain]\nlimit = {limit:?}");
         }
         text
     }
@@ -205,6 +232,20 @@ impl EncoderProcess {
     pub async fn start_again(self) -> Self {
         let Self { config, directory, .. } = self;
         Self::start_in(directory, config).await
+    }
+
+    /// Starts another `encoder` with the same configuration file and the arguments given: a
+    /// command that has to do with this one. What it says is in its log.
+    pub fn command(&self, args: &[&str]) -> Process {
+        command(self.directory(), args)
+    }
+
+    /// The mood and the reason of a component of `room`.
+    pub async fn mood(&self, room: &str, component: &str) -> Option<(String, String)> {
+        let name = format!("{room}.{component}");
+        let room = self.room(room).await?;
+        let it = room["components"].as_array()?.iter().find(|it| it["name"] == name.as_str())?;
+        Some((it["mood"].as_str()?.to_owned(), it["reason"].as_str()?.to_owned()))
     }
 
     /// The process.
@@ -326,6 +367,16 @@ impl EncoderProcess {
         std::fs::write(&file, answer.bytes().await.unwrap()).unwrap();
         file
     }
+}
+
+/// `encoder` with the configuration file in `directory` and further arguments.
+fn command(directory: &Path, args: &[&str]) -> Process {
+    let config = directory.join("encoder.toml").display().to_string();
+    let args = args.iter().map(|it| (*it).to_owned()).chain(["--config".to_owned(), config]);
+    let launch = Launch::new(binary("encoder")).args(args);
+    let log = tempfile::Builder::new().prefix("command").tempfile_in(directory).unwrap();
+    let (_, log) = log.keep().unwrap();
+    Process::start("encoder command", launch, &log)
 }
 
 /// The encoder in a mount namespace of its own, where `path` is a file system of `mib` MiB.

@@ -28,6 +28,7 @@ pub mod resources;
 pub mod secure_broker;
 pub mod tls;
 pub mod tool;
+pub mod tracker;
 pub mod until;
 pub mod viewer;
 

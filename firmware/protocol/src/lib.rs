@@ -7,6 +7,7 @@ pub mod ingest;
 pub mod mood;
 pub mod names;
 pub mod payload;
+pub mod register;
 pub mod status;
 pub mod token;
 pub mod topics;

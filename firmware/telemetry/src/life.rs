@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Counts the turns of a daemon's main loop; clones count together.
 #[derive(Debug, Clone, Default)]
@@ -32,17 +32,47 @@ impl Pulse {
     }
 }
 
+/// A wish that the daemon end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// SIGTERM: from systemd, a container's runtime, an operator.
+    Terminate,
+    /// SIGINT: Ctrl-C, from somebody who waits in front of it.
+    Interrupt,
+}
+
+/// The wishes, as they come.
+#[derive(Debug)]
+pub struct Wishes {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Wishes {
+    /// Watches the signals from now on.
+    ///
+    /// # Errors
+    /// If they cannot be watched.
+    pub fn new() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next one. Safe to cancel.
+    pub async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Terminate,
+            _ = self.interrupt.recv() => Wish::Interrupt,
+        }
+    }
+}
+
 /// Returns when SIGTERM or SIGINT asks the daemon to end.
 ///
 /// # Errors
 /// If the signals cannot be watched.
 pub async fn end() -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    Wishes::new()?.next().await;
     Ok(())
 }
 

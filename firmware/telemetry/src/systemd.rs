@@ -1,5 +1,7 @@
 //! Notifications to systemd (sd_notify(3)). Without systemd every call does nothing.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +20,13 @@ pub fn status(text: &str) {
 /// The daemon is going down: `STOPPING=1`.
 pub fn stopping() {
     tell(NotifyState::Stopping);
+}
+
+/// Asks for so much more time, from now on, for what the daemon is about: else systemd kills what
+/// takes longer than `TimeoutStopSec=` to stop.
+pub fn extend(by: Duration) {
+    let microseconds = u32::try_from(by.as_micros()).unwrap_or(u32::MAX);
+    tell(NotifyState::ExtendTimeoutUsec(microseconds));
 }
 
 /// Feeds systemd's watchdog at half its interval for as long as `alive` says that the main loop

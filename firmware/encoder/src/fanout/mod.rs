@@ -81,6 +81,8 @@ pub struct Stats {
     pub skips: u64,
     /// Readers ended because they were overtaken too often.
     pub ended_slow: u64,
+    /// Bytes of all frames that were pushed.
+    pub bytes_in: u64,
     /// Bytes handed to readers.
     pub bytes_out: u64,
     /// Bytes of frames in the ring.
@@ -93,6 +95,7 @@ struct Counters {
     joined: AtomicU64,
     skips: AtomicU64,
     ended_slow: AtomicU64,
+    bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
 
@@ -166,6 +169,7 @@ impl Mount {
         {
             let mut ring = self.0.ring();
             for frame in frames {
+                self.0.counters.bytes_in.fetch_add(frame.data.len() as u64, Relaxed);
                 ring.push(frame);
             }
         }
@@ -209,6 +213,7 @@ impl Mount {
             joined: counters.joined.load(Relaxed),
             skips: counters.skips.load(Relaxed),
             ended_slow: counters.ended_slow.load(Relaxed),
+            bytes_in: counters.bytes_in.load(Relaxed),
             bytes_out: counters.bytes_out.load(Relaxed),
             ring_bytes: self.0.ring().bytes(),
         }

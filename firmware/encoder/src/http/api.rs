@@ -94,12 +94,12 @@ pub(super) async fn rooms(State(shared): State<Arc<Shared>>) -> Response {
 fn describe(shared: &Shared, room: &Room) -> RoomDocument {
     let status = room.status();
     let hls = shared.hls_viewers(room);
-    let progressive = Shared::progressive_viewers(room);
+    let progressive = shared.progressive_viewers(room);
     let mounts = room.mounts.iter().map(|(name, mount)| {
         let document = MountDocument {
             r#type: mount.content_type().to_owned(),
             live: status.live && mount.ready(),
-            clients: mount.clients(),
+            clients: shared.clients(room, name),
         };
         (name.clone(), document)
     });

@@ -2,7 +2,9 @@
 //! depends on has failed; the reasons in both.
 //!
 //! A failing rendition, or a room without a publisher, is no ground to take an encoder out of
-//! service: that would drop every viewer for the fault of one. Such things make it `degraded`.
+//! service: that would drop every viewer for the fault of one. Such things make it `degraded`. An
+//! encoder that is about to stop is `draining`: it serves whom it has, and nobody should be sent
+//! here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +34,7 @@ enum Status {
     Ok,
     Degraded,
     Failing,
+    Draining,
 }
 
 #[derive(Debug, Serialize, PartialEq)]
@@ -46,9 +49,12 @@ struct Trouble {
 pub(super) async fn health(State(shared): State<Arc<Shared>>) -> Response {
     let belongs_to_a_room =
         |name: &str| shared.rooms.iter().any(|room| of_room(name, room.name.as_str()));
-    let health = judge(&shared.board.snapshot(), belongs_to_a_room);
+    let mut health = judge(&shared.board.snapshot(), belongs_to_a_room);
+    if shared.draining.is_cancelled() {
+        health.status = Status::Draining;
+    }
     let code = match health.status {
-        Status::Failing => StatusCode::SERVICE_UNAVAILABLE,
+        Status::Failing | Status::Draining => StatusCode::SERVICE_UNAVAILABLE,
         Status::Ok | Status::Degraded => StatusCode::OK,
     };
     (code, [(CACHE_CONTROL, "no-store")], Json(health)).into_response()

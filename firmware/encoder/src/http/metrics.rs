@@ -73,6 +73,11 @@ impl Counters {
         self.bytes.get_or_create_owned(&labels(room, what))
     }
 
+    /// Bytes sent so far of something.
+    pub(super) fn bytes(&self, room: &RoomName, what: Sent) -> u64 {
+        self.counter(room, what).get()
+    }
+
     /// Counts an answer to a collector.
     pub(super) fn ingest(&self, status: StatusCode) {
         self.ingest.get_or_create(&StatusLabel { status: status.as_u16() }).inc();
@@ -142,7 +147,7 @@ impl prometheus_client::collector::Collector for Gauges {
         for room in shared.rooms.iter() {
             let kinds = [
                 ("hls", shared.hls_viewers(room)),
-                ("progressive", Shared::progressive_viewers(room)),
+                ("progressive", shared.progressive_viewers(room)),
             ];
             for (kind, count) in kinds {
                 let labels = [("room", room.name.as_str()), ("kind", kind)];
@@ -151,9 +156,9 @@ impl prometheus_client::collector::Collector for Gauges {
         }
         let mut clients = encoder.gauge("mount_clients", "Clients of a progressive stream")?;
         for room in shared.rooms.iter() {
-            for (name, mount) in &room.mounts {
+            for name in room.mounts.keys() {
                 let labels = [("room", room.name.as_str()), ("mount", name.as_str())];
-                let count = i64::try_from(mount.clients()).unwrap_or(i64::MAX);
+                let count = i64::try_from(shared.clients(room, name)).unwrap_or(i64::MAX);
                 gauge(&mut clients, &labels, count)?;
             }
         }

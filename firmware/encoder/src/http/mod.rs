@@ -13,6 +13,7 @@
 mod answer;
 mod api;
 mod assets;
+mod audience;
 mod health;
 mod hls;
 mod metrics;
@@ -34,23 +35,30 @@ use axum::middleware;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use protocol::names::RoomName;
+use tokio_util::task::TaskTracker;
 use tower_http::cors::{Any, CorsLayer};
 
+pub use self::audience::Audience;
 pub use self::serve::{Limits, bind, serve};
 use self::state::Shared;
 pub use self::state::{DEFAULT_VIEWERS, Options};
 use crate::room::{Room, Rooms};
 
-/// The whole app: serve it with [`serve()`].
-pub fn app(rooms: Arc<Rooms>, options: Options) -> Router {
+/// The whole app, to be served with [`serve()`], and who is in it.
+pub fn app(rooms: Arc<Rooms>, options: Options) -> (Router, Audience) {
+    let uploads = options.uploads.clone();
     let shared = Arc::new(Shared::new(Arc::clone(&rooms), options));
+    (router(rooms, Arc::clone(&shared), uploads), Audience::new(shared))
+}
+
+fn router(rooms: Arc<Rooms>, shared: Arc<Shared>, uploads: TaskTracker) -> Router {
     // A page of any site may play our streams: they are public, and carry no cookies.
     let open = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD])
         .allow_headers([header::RANGE])
         .expose_headers([header::CONTENT_LENGTH, header::RETRY_AFTER]);
-    let collectors = crate::ingest::routes()
+    let collectors = crate::ingest::routes(uploads)
         .with_state(Arc::clone(&rooms))
         .layer(middleware::map_response_with_state(Arc::clone(&shared), count_ingest));
     Router::new()

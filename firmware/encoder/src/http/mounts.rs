@@ -84,7 +84,7 @@ fn serve(shared: &Shared, room: &Room, name: &str, method: &Method) -> Response 
     if method != Method::GET {
         return headers.into_response();
     }
-    let Some(place) = shared.place() else {
+    let Some(place) = shared.place(room, name) else {
         shared.counters.refused("full");
         return answer::later("full", "this encoder has as many viewers as it allows", 10);
     };

@@ -12,8 +12,12 @@ use protocol::names::RoomName;
 use watchdog::board::Board;
 use watchdog::clock::SharedClock;
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
 use super::metrics::Counters;
 use super::viewers::{ViewerId, Viewers};
+use crate::room::mounts::LOOP;
 use crate::room::{Room, Rooms};
 
 /// Viewers at one time if nothing else is said.
@@ -30,6 +34,25 @@ pub struct Options {
     pub viewers: usize,
     /// What the dashboard's page is told of the broker.
     pub dashboard: Dashboard,
+    /// Cancelled when the encoder has been told to stop and waits for its viewers to leave.
+    pub draining: CancellationToken,
+    /// Where uploads of segments are counted; closed, it takes no more.
+    pub uploads: TaskTracker,
+}
+
+impl Options {
+    /// The usual limit, and no thought of stopping.
+    #[must_use]
+    pub fn new(clock: SharedClock, board: Board) -> Self {
+        Self {
+            clock,
+            board,
+            viewers: DEFAULT_VIEWERS,
+            dashboard: Dashboard::default(),
+            draining: CancellationToken::new(),
+            uploads: TaskTracker::new(),
+        }
+    }
 }
 
 pub(super) struct Shared {
@@ -40,9 +63,12 @@ pub(super) struct Shared {
     /// Names this process: players start anew when it changes.
     pub(super) instance: String,
     pub(super) dashboard: Dashboard,
+    pub(super) draining: CancellationToken,
     limit: usize,
     hls: BTreeMap<RoomName, Mutex<Viewers>>,
     progressive: Arc<AtomicUsize>,
+    /// Of each room, and there of each name that a stream can be asked for by.
+    clients: BTreeMap<RoomName, BTreeMap<String, Arc<AtomicUsize>>>,
     // Keyed anew in every process, so that no id can be traced to an address.
     secret: RandomState,
     ids: AtomicU64,
@@ -51,7 +77,12 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(rooms: Arc<Rooms>, options: Options) -> Self {
         let secret = RandomState::new();
+        let clients = |room: &Arc<Room>| {
+            let names = room.mounts.keys().map(String::as_str).chain([LOOP]);
+            (room.name.clone(), names.map(|name| (name.to_owned(), Arc::default())).collect())
+        };
         Self {
+            clients: rooms.iter().map(clients).collect(),
             hls: rooms.iter().map(|room| (room.name.clone(), Mutex::default())).collect(),
             rooms,
             clock: options.clock,
@@ -59,6 +90,7 @@ impl Shared {
             counters: Counters::default(),
             instance: format!("{:016x}", secret.hash_one("instance")),
             dashboard: options.dashboard,
+            draining: options.draining,
             limit: options.viewers,
             progressive: Arc::default(),
             secret,
@@ -90,9 +122,18 @@ impl Shared {
         self.hls.get(&room.name).map_or(0, |viewers| lock(viewers).count(now, keep))
     }
 
-    /// Who watches `room` over progressive streams now.
-    pub(super) fn progressive_viewers(room: &Room) -> usize {
-        room.mounts.values().map(|mount| mount.clients()).sum()
+    /// Connections that take `room`'s stream of that name now. `loop.raw` and `webcast-high.flv`
+    /// are one stream and have their clients apart.
+    pub(super) fn clients(&self, room: &Room, name: &str) -> usize {
+        let clients = self.clients.get(&room.name).and_then(|clients| clients.get(name));
+        clients.map_or(0, |clients| clients.load(Ordering::Relaxed))
+    }
+
+    /// Who watches `room` over progressive streams now: all but the loop, which is for other tools.
+    pub(super) fn progressive_viewers(&self, room: &Room) -> usize {
+        let clients = self.clients.get(&room.name).into_iter().flatten();
+        let viewers = clients.filter(|(name, _)| *name != LOOP);
+        viewers.map(|(_, clients)| clients.load(Ordering::Relaxed)).sum()
     }
 
     /// Whether there is no place left.
@@ -101,22 +142,29 @@ impl Shared {
         hls + self.progressive.load(Ordering::Relaxed) >= self.limit
     }
 
-    /// A place for one progressive client, until it is dropped; `None` when there is none left.
-    pub(super) fn place(&self) -> Option<Place> {
+    /// A place for one client of `room`'s stream of that name, until it is dropped; `None` when
+    /// there is none left.
+    pub(super) fn place(&self, room: &Room, name: &str) -> Option<Place> {
+        let stream = self.clients.get(&room.name)?.get(name)?;
         // Taken first and looked at second: a storm of joins cannot pass the limit.
-        let place = Place(Arc::clone(&self.progressive));
         let before = self.progressive.fetch_add(1, Ordering::Relaxed);
+        stream.fetch_add(1, Ordering::Relaxed);
+        let place = Place { all: Arc::clone(&self.progressive), stream: Arc::clone(stream) };
         let hls: usize = self.rooms.iter().map(|room| self.hls_viewers(room)).sum();
         (before + hls < self.limit).then_some(place)
     }
 }
 
 /// See [`Shared::place`].
-pub(super) struct Place(Arc<AtomicUsize>);
+pub(super) struct Place {
+    all: Arc<AtomicUsize>,
+    stream: Arc<AtomicUsize>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.all.fetch_sub(1, Ordering::Relaxed);
+        self.stream.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

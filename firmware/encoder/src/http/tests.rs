@@ -11,10 +11,12 @@ use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use protocol::mood::Mood;
+use protocol::register::Format;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use watchdog::board::Board;
 
 use super::*;
@@ -27,6 +29,9 @@ use crate::room::mounts::{FLV_HIGH, WEBM_HIGH};
 
 struct House {
     app: Router,
+    audience: Audience,
+    draining: CancellationToken,
+    uploads: TaskTracker,
     rooms: Vec<Arc<Room>>,
     board: Board,
     preview: Vec<watch::Sender<Option<Bytes>>>,
@@ -67,8 +72,26 @@ fn house(names: &[&str], viewers: usize) -> House {
         statuses.push(status_in);
     }
     let shared = Arc::new(Rooms::new(rooms.clone()));
-    let app = app(shared, Options { clock, board: board.clone(), viewers, dashboard: offered() });
-    House { app, rooms, board, preview: previews, status: statuses, _archive: archive }
+    let draining = CancellationToken::new();
+    let options = Options {
+        viewers,
+        draining: draining.clone(),
+        dashboard: offered(),
+        ..Options::new(clock, board.clone())
+    };
+    let uploads = options.uploads.clone();
+    let (app, audience) = app(shared, options);
+    House {
+        app,
+        audience,
+        draining,
+        uploads,
+        rooms,
+        board,
+        preview: previews,
+        status: statuses,
+        _archive: archive,
+    }
 }
 
 impl House {
@@ -245,6 +268,49 @@ async fn answers_to_collectors_are_counted() {
     assert_eq!(house.ask("PUT", path).await.status(), StatusCode::UNAUTHORIZED);
     let metrics = text(house.get("/metrics").await).await;
     assert!(metrics.contains("backrow_ingest_answers_total{status=\"401\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn every_connection_is_one_viewer_and_the_loop_is_none() {
+    let house = house(&["demo"], 10);
+    let mount = house.mount("webcast-high.flv");
+    mount.set_header(Bytes::from_static(b"FLV"));
+    mount.push(Frame { data: Bytes::from_static(b"tag"), sync: true });
+    let counts = || house.audience.counts(&house.rooms[0]);
+    let flv = Format::FlvHigh as usize;
+    assert_eq!((counts().formats[flv].clients, counts().formats[flv].made), (0, 3));
+    let mut viewers = vec![house.get("/demo/webcast-high.flv").await];
+    viewers.push(house.get("/webcast-high.flv").await);
+    let tool = house.get("/loop.raw").await;
+    assert_eq!((counts().formats[flv].clients, counts().looped.clients), (2, 1));
+    assert_eq!((house.audience.viewers(), house.audience.of(&house.rooms[0])), (2, 2));
+    let api: serde_json::Value =
+        serde_json::from_str(&text(house.get("/api/v1/rooms").await).await).unwrap();
+    assert_eq!(api["rooms"][0]["viewers"]["total"], 2, "{api}");
+    let mut body = tool.into_body();
+    body.frame().await.unwrap().unwrap();
+    assert_eq!((counts().formats[flv].sent, counts().looped.sent), (0, 3));
+    drop((body, viewers));
+    assert_eq!((house.audience.viewers(), counts().looped.clients), (0, 0));
+}
+
+#[tokio::test]
+async fn an_encoder_about_to_stop_says_so_and_takes_no_new_segment() {
+    let house = house(&["demo"], 10);
+    house.draining.cancel();
+    let health = house.get("/healthz").await;
+    assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(text(health).await.contains("\"draining\""));
+    house.uploads.close();
+    let request = Request::put("/ingest/demo/01ARZ3NDEKTSV4RRFFQ69G5FAV/0000000000.flv")
+        .header("authorization", "Bearer secret-of-the-room")
+        .body(Body::empty())
+        .unwrap();
+    let answer = TowerToHyperService::new(house.app.clone()).call(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert!(text(answer).await.contains("\"stopping\""));
+    assert_eq!(house.rooms[0].desk.holder(), None, "it holds no room");
 }
 
 #[tokio::test]

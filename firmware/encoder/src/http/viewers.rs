@@ -2,8 +2,8 @@
 //!
 //! A player's first request, for the multivariant playlist, is answered with a random id in the
 //! addresses of the media playlists; the player comes back with it every target duration. A viewer
-//! is an id seen within the last three target durations. A player that asks for a media playlist
-//! directly has no id: a hash of its address and `User-Agent`, keyed with a number that lives only
+//! is an id that asked for a media playlist within the last three target durations: who only looks
+//! whether the room is there is none. A player that asks for a media playlist directly has no id: a hash of its address and `User-Agent`, keyed with a number that lives only
 //! as long as this process, stands for it. Nothing is written anywhere, and an id that is not
 //! renewed is forgotten. Clients of progressive streams are counted as connections, exactly.
 

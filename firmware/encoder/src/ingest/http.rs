@@ -13,32 +13,38 @@ use protocol::ingest::{
     DEVICE_HEADER, SEGMENT_ROUTE, SESSION_ROUTE, offered_token, parse_segment_file,
 };
 use protocol::names::{DeviceName, RoomName, SessionId};
+use tokio_util::task::TaskTracker;
 
 use super::upload::Upload;
 use super::{Options, Refused};
 use crate::room::{Room, Rooms};
 
-/// The routes of ingest.
-pub fn routes() -> Router<Arc<Rooms>> {
-    routes_with(Options::default())
+/// The routes of ingest. Uploads run on `uploads`; when it is closed, no more are taken.
+pub fn routes(uploads: TaskTracker) -> Router<Arc<Rooms>> {
+    routes_with(Options::default(), uploads)
 }
 
 /// The same with other limits.
-pub fn routes_with(options: Options) -> Router<Arc<Rooms>> {
+pub fn routes_with(options: Options, uploads: TaskTracker) -> Router<Arc<Rooms>> {
     Router::new()
         .route(SEGMENT_ROUTE, put(put_segment))
         .route(SESSION_ROUTE, get(get_session))
         .layer(Extension(options))
+        .layer(Extension(uploads))
 }
 
 async fn put_segment(
     State(rooms): State<Arc<Rooms>>,
     Extension(options): Extension<Options>,
+    Extension(uploads): Extension<TaskTracker>,
     Path((room, session, segment)): Path<(String, String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let admitted = admit(&rooms, &room, &headers).and_then(|room| {
+        if uploads.is_closed() {
+            return Err(Refused::stopping());
+        }
         let (session, seq) = (session_id(&session)?, sequence(&segment)?);
         let device = device(&headers)?;
         check_length(&headers, &options)?;
@@ -50,7 +56,7 @@ async fn put_segment(
     });
     match admitted {
         // A task of its own: it sees to what came even when the client has gone.
-        Ok(upload) => match tokio::spawn(upload.run(body)).await {
+        Ok(upload) => match uploads.spawn(upload.run(body)).await {
             Ok(answer) => answer,
             Err(_) => Refused::archive(&crate::archive::Error::Stopping).into_response(),
         },

@@ -64,6 +64,16 @@ impl Refused {
         )
     }
 
+    /// The encoder is about to stop, and begins nothing new.
+    pub fn stopping() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "this encoder is stopping".to_owned(),
+            "send the segment again when it is back",
+        )
+    }
+
     /// What the archive could not do.
     pub fn archive(error: &archive::Error) -> Self {
         match error {
@@ -99,6 +109,9 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = self.status;
         let mut response = (status, axum::Json(self.problem)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if status == StatusCode::UNAUTHORIZED {
             let value = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, value);

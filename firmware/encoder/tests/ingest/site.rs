@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use watchdog::board::Board;
 
 /// The token of every room.
@@ -116,7 +117,7 @@ impl Site {
             rooms.push(Arc::new(room(name, desk, archive)));
         }
         let rooms = Arc::new(Rooms::new(rooms));
-        let app = ingest::routes_with(options)
+        let app = ingest::routes_with(options, TaskTracker::new())
             .merge(encoder::archive::http::routes())
             .with_state(Arc::clone(&rooms));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -14,12 +14,14 @@ use url::Url;
 use super::{
     ConfigError,
     mqtt::{self, Mqtt},
+    register::{self, Website},
     section::{Section, read_document},
     units::{BitRate, ByteSize, Span},
     values::{Address, Int, OrOff, Schemes, Text},
 };
 use crate::{
     names::{DeviceName, RenditionName, Revision, RoomName},
+    register::Group,
     token::Token,
 };
 
@@ -46,7 +48,19 @@ pub struct Encoder {
     pub mqtt: Option<Mqtt>,
     /// What the dashboard that is served here knows of the broker.
     pub dashboard: Dashboard,
+    /// The websites that are told of the rooms.
+    pub register: Vec<Website>,
+    /// The Unix socket by which `encoder drain` and `encoder register` reach the daemon.
+    pub control: PathBuf,
+    /// How long viewers may stay after the order to stop.
+    pub drain: Duration,
 }
+
+/// Most bytes of a Unix socket's path on Linux.
+const MAX_SOCKET_PATH: usize = 107;
+/// How long viewers may stay if a website sends them: until it has forgotten this encoder, and a
+/// little.
+const DRAIN: Duration = Duration::from_secs(90);
 
 /// Where to listen. Port 0 is any free one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +127,8 @@ pub struct Room {
     pub title: String,
     /// What its collector must show.
     pub token: Token,
+    /// Its name on websites; there if there are any.
+    pub group: Option<Group>,
 }
 
 /// Reads a file.
@@ -138,10 +154,27 @@ pub fn load(text: &str, file: &Path) -> Result<Encoder, ConfigError> {
         let hls = hls(root);
         let ladder = ladder(root);
         let webm = webm(root);
+        let register = register::read(root);
         let rooms = rooms(root);
         let mqtt = mqtt::read(root, base);
         let dashboard = dashboard(root);
-        Some(Encoder { name, revision, listen, archive, hls, ladder, webm, rooms, mqtt, dashboard })
+        let control = control(root, base);
+        let drain = drain(root);
+        Some(Encoder {
+            name,
+            revision,
+            listen,
+            archive,
+            hls,
+            ladder,
+            webm,
+            rooms,
+            mqtt,
+            dashboard,
+            register,
+            control,
+            drain,
+        })
     })
 }
 
@@ -178,6 +211,28 @@ fn hls(root: &Section<'_, '_, '_>) -> Hls {
     let Int(window) = section.or("window", Int::<3, 10_000>(8));
     section.close();
     Hls { segment, window: usize::try_from(window).unwrap_or(8) }
+}
+
+fn control(root: &Section<'_, '_, '_>, base: &Path) -> PathBuf {
+    let path = base.join(root.or("control", PathBuf::from("/run/backrow-encoder/control")));
+    let length = path.as_os_str().len();
+    if length > MAX_SOCKET_PATH {
+        let why = format!(
+            "`control` at the top level: the socket's whole path has at most {MAX_SOCKET_PATH} bytes, \
+             this has {length}; choose a shorter one"
+        );
+        root.problem("control", why);
+    }
+    path
+}
+
+fn drain(root: &Section<'_, '_, '_>) -> Duration {
+    let section = root.section("drain");
+    // With no website there is nobody who could send viewers elsewhere meanwhile.
+    let default = if root.has("register") { DRAIN } else { Duration::ZERO };
+    let Span(limit) = section.or("limit", Span(default));
+    section.close();
+    limit
 }
 
 fn ladder(root: &Section<'_, '_, '_>) -> Vec<Rung> {
@@ -273,9 +328,11 @@ fn rooms(root: &Section<'_, '_, '_>) -> Vec<Room> {
             let why = format!("`name` in [[room]]: there is another room \"{name}\"; rename one");
             section.problem("name", why);
         }
+        let group = register::group(root, &section, name.as_ref(), &rooms);
         section.close();
         if let (Some(name), Some(token)) = (name, token) {
-            rooms.push(Room { title: title.unwrap_or_else(|| name.to_string()), name, token });
+            let title = title.unwrap_or_else(|| name.to_string());
+            rooms.push(Room { title, name, token, group });
         }
     }
     rooms

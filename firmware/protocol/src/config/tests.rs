@@ -9,6 +9,7 @@ use super::{
 };
 
 mod mistakes;
+mod register;
 
 /// The least a site needs.
 const SITE: &str =
@@ -200,6 +201,7 @@ fn the_documentation_tells_the_truth() {
     let (short, whole) = (encoder(short_encoder), encoder(whole_encoder));
     assert_eq!((&short.archive, short.hls, short.webm), (&whole.archive, whole.hls, whole.webm));
     assert_eq!((&short.ladder, short.listen.http), (&whole.ladder, whole.listen.http));
+    assert_eq!(short.control, whole.control);
 }
 
 #[test]

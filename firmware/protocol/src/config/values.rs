@@ -7,10 +7,12 @@ use url::Url;
 
 use super::{
     diagnose::{nearest, shown},
+    secret::Secret,
     units::{BitRate, ByteSize, Span},
 };
 use crate::{
     names::{DeviceName, RenditionName, Revision, RoomName},
+    register::Group,
     token::{self, Token},
 };
 
@@ -130,6 +132,7 @@ from_text!(DeviceName, "a name", "\"box-7\"");
 from_text!(Revision, "a name", "\"3f2a91c07b54\"");
 from_text!(RenditionName, "a name", "\"480p\"");
 from_text!(Span, "a length of time", "\"2s\"");
+from_text!(Group, "the room's name on the website", "\"main_hall\"");
 
 impl Value for Token {
     fn expected() -> Expected {
@@ -140,6 +143,18 @@ impl Value for Token {
     }
     fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
         text(value)?.parse().map_err(|error: token::TokenError| Wrong::Secret(error.to_string()))
+    }
+}
+
+impl Value for Secret {
+    fn expected() -> Expected {
+        Expected::new("a secret", "\"correct-horse-battery\"")
+    }
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        match text(value)? {
+            "" => Err(Wrong::Secret("it is empty".to_owned())),
+            text => Ok(Self::new(text)),
+        }
     }
 }
 

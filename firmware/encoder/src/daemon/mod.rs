@@ -1,4 +1,9 @@
 //! The encoder daemon: configuration, rooms, listeners, and the order in which it ends.
+//!
+//! [`ending`] has the main loop, and decides when it ends.
+
+mod ending;
+pub mod operate;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use protocol::config::Encoder;
 use protocol::payload::{Birth, Role, VERSION};
-use telemetry::life::{self, Pulse};
+use telemetry::life::{Pulse, Wishes};
 use telemetry::{mqtt, systemd};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +21,11 @@ use tokio_util::task::TaskTracker;
 use watchdog::board::Board;
 use watchdog::clock;
 
+use self::ending::MainLoop;
+use crate::control::{self, Control};
+use crate::drain::Drain;
+use crate::http::Audience;
+use crate::register::{Meters, Presence, Register, show};
 use crate::room::Rooms;
 use crate::room::open::{Opening, open};
 use crate::{http, ingest};
@@ -24,8 +34,8 @@ use crate::{http, ingest};
 const EXIT_CONFIG: u8 = 78;
 /// How long connections and tasks may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How often the main loop shows that it lives.
-const TURN: Duration = Duration::from_secs(1);
+/// How long segments that are on their way may take to come whole and be confirmed.
+const LAST_SEGMENTS: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is told to stop. The addresses it listens on go to `addresses`.
 #[must_use]
@@ -55,8 +65,11 @@ pub fn main(config: &Path, addresses: Option<&Path>) -> ExitCode {
 }
 
 async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
+    // First of all, so that no wish to end is missed or kills us unprepared.
+    let mut wishes = Wishes::new().context("signals cannot be watched")?;
     let clock = clock::system();
     let board = Board::new(clock.clone());
+    let (announcing, uploads) = (CancellationToken::new(), TaskTracker::new());
     let (serving, working, telling) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
 
@@ -93,7 +106,16 @@ async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
         rooms.push(open(&opening, room).await.with_context(|| format!("room {}", room.name))?);
     }
     let rooms = Arc::new(Rooms::new(rooms));
+    let options = http::Options {
+        draining: announcing.clone(),
+        uploads: uploads.clone(),
+        dashboard: config.dashboard.clone(),
+        ..http::Options::new(clock.clone(), board.clone())
+    };
+    let (app, audience) = http::app(rooms.clone(), options);
 
+    let meters = Meters::default();
+    let presence = Presence::default();
     let reporter = config.mqtt.as_ref().map(|mqtt| {
         let birth = Birth {
             v: VERSION,
@@ -104,8 +126,9 @@ async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
             rooms: config.rooms.iter().map(|room| room.name.clone()).collect(),
             revision: config.revision.clone(),
         };
-        let numbered = rooms.clone();
-        let reporter = mqtt::Reporter::new(mqtt.clone(), birth).numbers(move || numbers(&numbered));
+        let (numbered, audience, meters) = (rooms.clone(), audience.clone(), meters.clone());
+        let reporter = mqtt::Reporter::new(mqtt.clone(), birth)
+            .numbers(move || numbers(&numbered, &audience, &meters));
         // One topic, one picture: with several rooms, each collector shows its own.
         match rooms.only() {
             Some(room) => reporter.preview(room.preview.clone()),
@@ -114,13 +137,6 @@ async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
         .spawn(board.clone(), clock.clone(), telling.clone())
     });
 
-    let options = http::Options {
-        clock: clock.clone(),
-        board: board.clone(),
-        viewers: http::DEFAULT_VIEWERS,
-        dashboard: config.dashboard.clone(),
-    };
-    let app = http::app(rooms.clone(), options);
     tracing::info!(http = %web.local_addr()?, "listening");
     let web = tokio::spawn(http::serve(web, app, limits, serving.clone()));
     if let Some(listener) = rtmp {
@@ -134,25 +150,58 @@ async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
         ));
     }
 
+    let register = Register {
+        websites: config.register.clone(),
+        groups: config
+            .rooms
+            .iter()
+            .filter_map(|room| Some((room.name.clone(), room.group.clone()?)))
+            .collect(),
+        meters: meters.clone(),
+        board: board.clone(),
+        clock: clock.clone(),
+        presence: presence.clone(),
+    };
+    register.spawn(&rooms, &tasks, &announcing).context("[[register]]: no client can be made")?;
+    let control = match Control::listen(&config.control, facts(&config, &board, &meters)).await {
+        Ok(control) => Some(control),
+        Err(error) => {
+            tracing::warn!("`encoder drain` and `encoder register` will not find us: {error}");
+            None
+        }
+    };
+
     systemd::ready();
     systemd::status(&format!("{} rooms", config.rooms.len()));
     let pulse = Pulse::default();
     let petting = tokio::spawn(systemd::watchdog(pulse.felt(), telling.clone()));
-    let mut turn = tokio::time::interval(TURN);
-    let end = life::end();
-    tokio::pin!(end);
-    loop {
-        tokio::select! {
-            ended = &mut end => {
-                ended.context("signals cannot be watched")?;
-                break;
-            }
-            _ = turn.tick() => pulse.beat(),
-        }
-    }
+    let mut main_loop = MainLoop {
+        rooms: rooms.clone(),
+        audience,
+        meters,
+        presence,
+        announcing,
+        limit: config.drain,
+        board,
+        clock,
+        pulse,
+        control,
+        drain: None::<Drain>,
+    };
+    let why = main_loop.run(&mut wishes).await;
 
-    tracing::info!("stopping");
+    tracing::info!("stopping: {why}");
+    main_loop.announcing.cancel();
     systemd::stopping();
+    // What is on its way comes whole and is confirmed; who has more keeps it for the next encoder.
+    uploads.close();
+    tokio::select! {
+        _ = tokio::time::timeout(LAST_SEGMENTS, uploads.wait()) => {}
+        _ = wishes.next() => {}
+    }
+    for mount in rooms.iter().flat_map(|room| room.mounts.values()) {
+        mount.close();
+    }
     serving.cancel();
     let _ = tokio::time::timeout(LAST_WORDS, web).await;
     working.cancel();
@@ -163,15 +212,38 @@ async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
     if let Some(reporter) = reporter {
         let _ = tokio::time::timeout(LAST_WORDS, reporter).await;
     }
+    if let Some(control) = main_loop.control {
+        control.stopped(&why).await;
+    }
     Ok(())
 }
 
+/// What an operator can ask of a running encoder.
+fn facts(config: &Encoder, board: &Board, meters: &Meters) -> control::Facts {
+    let (websites, rooms) = (config.register.clone(), config.rooms.clone());
+    let meters = meters.clone();
+    let requests = move || show::requests(&websites, &rooms, |room| meters.report(room));
+    let (names, board) = (config.clone(), board.clone());
+    let moods = move || show::moods(&names.register, &names.rooms, &board);
+    control::Facts { moods: Box::new(moods), requests: Box::new(requests) }
+}
+
 /// The encoder's numbers in the health message.
-fn numbers(rooms: &Rooms) -> serde_json::Map<String, serde_json::Value> {
+fn numbers(
+    rooms: &Rooms,
+    audience: &Audience,
+    meters: &Meters,
+) -> serde_json::Map<String, serde_json::Value> {
     let rooms = rooms.iter().map(|room| {
-        let clients: usize = room.mounts.values().map(crate::fanout::Mount::clients).sum();
-        let status = room.status();
-        let facts = serde_json::json!({ "live": status.live, "progressive_clients": clients });
+        let viewers = audience.of(room);
+        let hls = audience.counts(room).hls.clients;
+        let facts = serde_json::json!({
+            "live": room.status().live,
+            "viewers": viewers,
+            "hls_viewers": hls,
+            "progressive_clients": (viewers as u64).saturating_sub(hls),
+            "sent_bitrate": meters.report(&room.name).bitrate(),
+        });
         (room.name.to_string(), facts)
     });
     let mut numbers = serde_json::Map::new();
