@@ -58,8 +58,8 @@ pub struct EncoderConfig {
     pub dashboard: Option<String>,
     /// The websites that are told, every second: name and URL. Their secret is [`SECRET`].
     pub websites: Vec<(String, String)>,
-    /// `[drain] limit`; the daemon's default if not given.
-    pub drain: Option<String>,
+    /// `[drain] limit`: at once, if nothing else is said.
+    pub drain: String,
     http_port: u16,
     rtmp_port: u16,
 }
@@ -79,7 +79,7 @@ impl EncoderConfig {
             mqtt: None,
             dashboard: None,
             websites: Vec::new(),
-            drain: None,
+            drain: "0s".into(),
             http_port: 0,
             rtmp_port: 0,
         }
@@ -154,9 +154,7 @@ impl EncoderConfig {
                 "[[register]]\nname = {name:?}\nurl = {url:?}\nsecret = {SECRET:?}\ninterval = \"1s\""
             );
         }
-        if let Some(limit) = &self.drain {
-            let _ = writeln!(text, "[drain]\nlimit = {limit:?}");
-        }
+        let _ = writeln!(text, "[drain]\nlimit = {:?}", self.drain);
         text
     }
 }

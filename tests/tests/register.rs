@@ -311,7 +311,7 @@ async fn an_encoder_that_is_drained_keeps_viewers_to_the_limit_and_loses_nothing
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_lets_viewers_stay_and_a_second_one_does_not() {
     let mut config = EncoderConfig::light("demo");
-    config.drain = Some("10m".into());
+    config.drain = "10m".into();
     let mut encoder = EncoderProcess::start(config).await;
     for again in [false, true] {
         let publisher = Publisher::ffmpeg(&rtmp_url(&encoder, "demo", encoder.token()));

@@ -24,6 +24,7 @@ pub(super) async fn multivariant(
     State(shared): State<Arc<Shared>>,
     Path(room): Path<String>,
     RawQuery(query): RawQuery,
+    method: Method,
 ) -> Response {
     let room = match find(&shared, &room) {
         Ok(room) => room,
@@ -36,6 +37,9 @@ pub(super) async fn multivariant(
         return full();
     }
     let id = given.map_or_else(|| shared.new_id(), str::to_owned);
+    if method == Method::GET {
+        shared.invited(&room, shared.viewer(&id));
+    }
     let body = with_id(&String::from_utf8_lossy(&playlist), &id);
     send(&shared, &room, Served::Playlist, PLAYLIST, "no-cache", body.into())
 }

@@ -108,6 +108,13 @@ impl Shared {
         ViewerId(self.secret.hash_one(shown))
     }
 
+    /// Notes that `viewer` was told how to watch `room` over HLS.
+    pub(super) fn invited(&self, room: &Room, viewer: ViewerId) {
+        if let Some(viewers) = self.hls.get(&room.name) {
+            lock(viewers).invited(viewer, self.clock.monotonic());
+        }
+    }
+
     /// Notes that `viewer` watches `room` over HLS.
     pub(super) fn seen(&self, room: &Room, viewer: ViewerId) {
         if let Some(viewers) = self.hls.get(&room.name) {
@@ -117,9 +124,18 @@ impl Shared {
 
     /// Who watches `room` over HLS now.
     pub(super) fn hls_viewers(&self, room: &Room) -> usize {
+        self.hls_of(room, Viewers::count)
+    }
+
+    fn hls_of(&self, room: &Room, count: fn(&mut Viewers, Duration, Duration) -> usize) -> usize {
         let keep = room.hls.target_duration().max(Duration::from_secs(1)) * 3;
         let now = self.clock.monotonic();
-        self.hls.get(&room.name).map_or(0, |viewers| lock(viewers).count(now, keep))
+        self.hls.get(&room.name).map_or(0, |viewers| count(&mut lock(viewers), now, keep))
+    }
+
+    /// Places that HLS takes in all rooms.
+    fn hls_places(&self) -> usize {
+        self.rooms.iter().map(|room| self.hls_of(room, Viewers::places)).sum()
     }
 
     /// Connections that take `room`'s stream of that name now. `loop.raw` and `webcast-high.flv`
@@ -138,8 +154,7 @@ impl Shared {
 
     /// Whether there is no place left.
     pub(super) fn is_full(&self) -> bool {
-        let hls: usize = self.rooms.iter().map(|room| self.hls_viewers(room)).sum();
-        hls + self.progressive.load(Ordering::Relaxed) >= self.limit
+        self.hls_places() + self.progressive.load(Ordering::Relaxed) >= self.limit
     }
 
     /// A place for one client of `room`'s stream of that name, until it is dropped; `None` when
@@ -150,8 +165,7 @@ impl Shared {
         let before = self.progressive.fetch_add(1, Ordering::Relaxed);
         stream.fetch_add(1, Ordering::Relaxed);
         let place = Place { all: Arc::clone(&self.progressive), stream: Arc::clone(stream) };
-        let hls: usize = self.rooms.iter().map(|room| self.hls_viewers(room)).sum();
-        (before + hls < self.limit).then_some(place)
+        (before + self.hls_places() < self.limit).then_some(place)
     }
 }
 

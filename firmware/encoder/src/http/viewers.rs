@@ -8,6 +8,7 @@
 //! renewed is forgotten. Clients of progressive streams are counted as connections, exactly.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 /// Ids kept at most; more viewers than this count as this many.
@@ -20,20 +21,48 @@ pub(super) struct ViewerId(pub(super) u64);
 /// The viewers of one room. Pure: times are handed in.
 #[derive(Debug, Default)]
 pub(super) struct Viewers {
-    last_seen: HashMap<ViewerId, Duration>,
+    last_seen: HashMap<ViewerId, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    at: Duration,
+    /// It has asked for a media playlist.
+    plays: bool,
 }
 
 impl Viewers {
-    /// Notes that `id` asked for a playlist at `now`.
+    /// Notes that `id` was handed out at `now`: it takes a place, and is no viewer yet.
+    pub(super) fn invited(&mut self, id: ViewerId, now: Duration) {
+        self.note(id, now, false);
+    }
+
+    /// Notes that `id` asked for a media playlist at `now`.
     pub(super) fn seen(&mut self, id: ViewerId, now: Duration) {
-        if self.last_seen.len() < MAX_IDS || self.last_seen.contains_key(&id) {
-            self.last_seen.insert(id, now);
+        self.note(id, now, true);
+    }
+
+    fn note(&mut self, id: ViewerId, now: Duration, plays: bool) {
+        let full = self.last_seen.len() >= MAX_IDS;
+        match self.last_seen.entry(id) {
+            Entry::Occupied(mut seen) => {
+                let seen = seen.get_mut();
+                *seen = Seen { at: now, plays: seen.plays || plays };
+            }
+            Entry::Vacant(place) if !full => drop(place.insert(Seen { at: now, plays })),
+            Entry::Vacant(_) => {}
         }
     }
 
     /// Forgets who has been away for longer than `keep`, and counts the others.
     pub(super) fn count(&mut self, now: Duration, keep: Duration) -> usize {
-        self.last_seen.retain(|_, seen| now.saturating_sub(*seen) <= keep);
+        self.places(now, keep);
+        self.last_seen.values().filter(|seen| seen.plays).count()
+    }
+
+    /// The same with those who were only invited: a storm of them cannot pass the limit.
+    pub(super) fn places(&mut self, now: Duration, keep: Duration) -> usize {
+        self.last_seen.retain(|_, seen| now.saturating_sub(seen.at) <= keep);
         self.last_seen.len()
     }
 }
@@ -84,6 +113,17 @@ mod tests {
         assert_eq!(viewers.count(Duration::from_secs(12), KEEP), 1);
         assert_eq!(viewers.count(Duration::from_secs(16), KEEP), 0);
         assert_eq!(viewers.last_seen.len(), 0, "nothing is kept of those who left");
+    }
+
+    #[test]
+    fn an_invitation_takes_a_place_and_is_no_viewer() {
+        let mut viewers = Viewers::default();
+        let at = Duration::from_secs(1);
+        viewers.invited(ViewerId(1), at);
+        assert_eq!((viewers.count(at, KEEP), viewers.places(at, KEEP)), (0, 1));
+        viewers.seen(ViewerId(1), at);
+        viewers.invited(ViewerId(1), at);
+        assert_eq!((viewers.count(at, KEEP), viewers.places(at, KEEP)), (1, 1));
     }
 
     #[test]

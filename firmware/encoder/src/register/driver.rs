@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -102,17 +103,10 @@ impl Register {
                  root, which only an encoder with one room has"
             );
         }
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("backrow-encoder/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .redirect(Policy::none())
-            // The website sends viewers to the address that the request comes from: ours.
-            .no_proxy()
-            .build()?;
-        for room in rooms.iter() {
-            let Some(group) = self.groups.get(&room.name) else { continue };
-            for website in &self.websites {
+        for website in &self.websites {
+            let client = client(website)?;
+            for room in rooms.iter() {
+                let Some(group) = self.groups.get(&room.name) else { continue };
                 let task = Task {
                     component: component(&room.name, &website.name),
                     room: Arc::clone(room),
@@ -126,6 +120,21 @@ impl Register {
         }
         Ok(())
     }
+}
+
+/// A client for one website. It sends viewers to the address that the request comes from: so that
+/// must be our own, and of IPv4, for the original has no place for another.
+fn client(website: &Website) -> Result<reqwest::Client, reqwest::Error> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("backrow-encoder/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT)
+        .timeout(ANSWER)
+        .redirect(Policy::none())
+        .no_proxy();
+    if !website.url.host_str().is_some_and(|host| host.starts_with('[')) {
+        builder = builder.local_address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    }
+    builder.build()
 }
 
 struct Task {
