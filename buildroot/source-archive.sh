@@ -20,7 +20,7 @@ mkdir "$top"
 
 # What the programs are made of: sources as they stand, and the pages, which need Node.js to build.
 git ls-files -z --cached --others --exclude-standard -- \
-  Cargo.toml Cargo.lock LICENSE clippy.toml firmware tests web \
+  Cargo.toml Cargo.lock LICENSE clippy.toml deploy firmware tests web \
   | while IFS= read -r -d '' file; do [ ! -f "$file" ] || printf '%s\0' "$file"; done \
   | tar --null --no-recursion --files-from=- -c | tar -x -C "$top"
 rm -rf "$top/tests/tests"

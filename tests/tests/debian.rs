@@ -94,6 +94,8 @@ async fn packages_bring_units_users_and_programs_and_never_take_a_recording() {
         assert!(line.ends_with("backrow-collector"), "{line}");
     }
 
+    look_through(&root).await;
+
     let recordings = ["var/lib/backrow/archive/main-hall/1.flv", "var/lib/backrow-collector/1.flv"];
     for recording in recordings {
         fs::create_dir_all(root.path(recording).parent().unwrap()).unwrap();
@@ -104,6 +106,26 @@ async fn packages_bring_units_users_and_programs_and_never_take_a_recording() {
     assert!(!root.path("usr/bin/backrow-encoder").exists());
     for recording in recordings {
         assert_eq!(root.read(recording), "a talk");
+    }
+}
+
+/// What a person asks before the service is started.
+async fn look_through(root: &Root) {
+    let encoder = "[[room]]\nname = \"main-hall\"\ntoken = \"correct-horse-battery\"\n";
+    let site = "room = \"main-hall\"\n[encoder]\nurl = \"https://encoder.example.org\"\n\
+                token = \"correct-horse-battery\"\n";
+    for (daemon, right) in [("encoder", encoder), ("collector", site)] {
+        let program = root.path(&format!("usr/bin/backrow-{daemon}"));
+        let file = root.path("etc/looked-at.toml");
+        let args = ["check", "--config", file.to_str().unwrap()];
+        fs::write(&file, right).unwrap();
+        let said = String::from_utf8(tool::output(&program, &args).await.stdout).unwrap();
+        assert!(said.contains("is right") && said.contains("main-hall"), "{daemon}: {said}");
+        fs::write(&file, right.replace("token", "tokne")).unwrap();
+        let output = tool::output(&program, &args).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{daemon}: {said}");
+        assert!(said.contains("looked-at.toml:") && said.contains("tokne"), "{daemon}: {said}");
     }
 }
 

@@ -24,6 +24,8 @@ struct Cli {
 enum Command {
     /// The worker: FLV on stdin, framed renditions on stdout
     Transcode(encoder::transcode::Args),
+    /// Says what is wrong in the configuration, if anything
+    Check,
     /// Stop the encoder that runs here: websites are told no more, viewers may stay for a while.
     /// Ends with 0 when it has stopped, 1 if that went wrong, 69 if none runs here
     Drain(DrainArgs),
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Transcode(args)) => encoder::transcode::run(args),
+        Some(Command::Check) => operate::check(&cli.config),
         Some(Command::Drain(args)) => operate::drain(&cli.config, &args),
         Some(Command::Register(args)) => operate::register(&cli.config, &args),
         None => encoder::daemon::main(&cli.config, cli.addresses.as_deref()),

@@ -1,4 +1,5 @@
-//! `encoder drain` and `encoder register`: what an operator asks of the encoder that runs here.
+//! `encoder check`, `encoder drain`, `encoder register`: what an operator asks of the configuration,
+//! and of the encoder that runs here.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -43,6 +44,22 @@ enum Trouble {
     Nobody(reqwest::Error),
     /// Something else, in words.
     Other(String),
+}
+
+/// Looks through the configuration as the daemon does before all else.
+#[must_use]
+pub fn check(file: &Path) -> ExitCode {
+    match protocol::config::encoder::read(file) {
+        Ok(config) => {
+            let rooms: Vec<_> = config.rooms.iter().map(|room| room.name.to_string()).collect();
+            print(&format!("{} is right: {}\n", file.display(), rooms.join(", ")));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(EXIT_CONFIG)
+        }
+    }
 }
 
 /// Tells the encoder that runs here to stop, and waits until it has.

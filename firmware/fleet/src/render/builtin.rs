@@ -40,7 +40,7 @@ pub(super) struct Builtin {
 const SITE: &str = include_str!("builtin/site.toml");
 const ENCODER: &str = include_str!("builtin/encoder.toml");
 const MOSQUITTO: &str = include_str!("builtin/mosquitto.conf");
-const ACL: &str = include_str!("builtin/acl");
+const ACL: &str = include_str!("../../../../deploy/broker/acl");
 const CA: &str = "{{ certificates.authority }}";
 const CERTIFICATE: &str = "{{ certificates.certificate }}";
 const KEY: &str = "{{ certificates.key }}";
@@ -102,8 +102,13 @@ pub(super) fn files(kind: Kind) -> Vec<(Builtin, Reload)> {
             .map(|file| (file, reload()))
             .into()
         }
-        Kind::Collector => daemon("collector", ("/etc/backrow/site.toml", "site.toml", SITE)),
-        Kind::Encoder => daemon("encoder", ("/etc/backrow/encoder.toml", "encoder.toml", ENCODER)),
+        Kind::Collector => {
+            daemon("backrow-collector.service", ("/etc/backrow/site.toml", "site.toml", SITE))
+        }
+        Kind::Encoder => daemon(
+            "backrow-encoder.service",
+            ("/etc/backrow/encoder.toml", "encoder.toml", ENCODER),
+        ),
     }
     .into_iter()
     .chain(match kind {
@@ -143,16 +148,18 @@ pub(super) fn files(kind: Kind) -> Vec<(Builtin, Reload)> {
 }
 
 fn daemon(
-    group: &'static str,
-    (path, name, text): (&'static str, &'static str, &'static str),
+    name: &'static str,
+    (path, template, text): (&'static str, &'static str, &'static str),
 ) -> Vec<(Builtin, Reload)> {
     use When::{Always, Tls};
-    let reload = || Reload::Unit(format!("backrow-{group}.service"));
+    // Unit, user and group have one name.
+    let group = name.strip_suffix(".service");
+    let reload = || Reload::Unit(name.to_owned());
     [
         file("/etc/backrow/backrow-ca.pem", "0644", None, ("ca.pem", CA), Tls),
         file("/etc/backrow/backrow-NAME.pem", "0644", None, ("certificate.pem", CERTIFICATE), Tls),
-        file("/etc/backrow/backrow-NAME.key", "0640", Some(group), ("key.pem", KEY), Tls),
-        file(path, "0640", Some(group), (name, text), Always),
+        file("/etc/backrow/backrow-NAME.key", "0640", group, ("key.pem", KEY), Tls),
+        file(path, "0640", group, (template, text), Always),
     ]
     .map(|file| (file, reload()))
     .into()

@@ -162,7 +162,7 @@ fn an_events_own_template_takes_a_built_in_ones_place() {
     let rendered = bench.render(&text).unwrap();
     let site = file(&rendered[&name("box-1")], "/etc/backrow/site.toml");
     assert!(site.content.starts_with("room = \"main\"\nrevision = "), "{}", site.content);
-    assert_eq!((site.mode.as_str(), site.group.as_deref()), ("0600", Some("collector")));
+    assert_eq!((site.mode.as_str(), site.group.as_deref()), ("0600", Some("backrow-collector")));
     assert_eq!(site.reload, Some(Reload::Unit("backrow-collector.service".to_owned())));
     let wrong = bench.wrong(&format!("{text}[[templates.collector]]\npath = \"/etc/other\"\n"));
     assert!(wrong.contains("no built-in template goes to /etc/other"), "{wrong}");
