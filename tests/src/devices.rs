@@ -150,6 +150,7 @@ impl Device {
             version: "1.2.3".to_owned(),
             started: ago(7200),
             rooms: self.rooms.iter().map(|room| room.parse().unwrap()).collect(),
+            revision: None,
         };
         voice.say(&self.name, &Topic::State, &State::new(Lifecycle::Init)).await;
         voice.say(&self.name, &Topic::Birth, &birth).await;

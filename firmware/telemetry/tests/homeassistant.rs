@@ -183,6 +183,7 @@ fn tell(broker: Mqtt, role: Option<Role>) -> (CancellationToken, JoinHandle<()>)
                 version: "1.2.3".to_owned(),
                 started: clock.utc(),
                 rooms: vec!["demo".parse().unwrap()],
+                revision: None,
             };
             Reporter::new(broker, birth)
         }

@@ -175,6 +175,7 @@ fn operator(event: &Event) -> Result<Mqtt, String> {
             certificate: folder.join(format!("{OPERATOR}.pem")),
             key: folder.join(format!("{OPERATOR}.key")),
         }),
+        home_assistant: None,
     })
 }
 

@@ -255,6 +255,7 @@ mod tests {
             version: "1.2.3".to_owned(),
             started: jiff::Timestamp::UNIX_EPOCH,
             rooms: rooms.iter().map(|room| room.parse().unwrap()).collect(),
+            revision: None,
         }
     }
 
