@@ -15,9 +15,11 @@ import * as settings from "./dashboard/settings";
 import { Wall } from "./dashboard/wall";
 import { span } from "./dashboard/words";
 
-/** What changed is shown after so long at most; ages count every second. */
+/** What changed is shown after so long; ages count every second. */
 const SHOW = 250;
 const TICK = 1000;
+/** Showing takes at most one part in so many of the time: the rest is for listening. */
+const PART = 3;
 
 const fleet = new Fleet();
 const orders = new Orders();
@@ -31,6 +33,8 @@ let since = opened;
 let why = "";
 let everThere = false;
 let due = false;
+/** How long showing took the last time, ms. */
+let took = 0;
 
 const storage = ((): Storage | null => {
   try {
@@ -55,10 +59,11 @@ function moment(now: number): Moment {
 function soon(): void {
   if (due) return;
   due = true;
+  // With very many rooms on a slow machine it shows less often, and never falls behind.
   setTimeout(() => {
     due = false;
     if (!document.hidden) update();
-  }, SHOW);
+  }, Math.max(SHOW, took * PART));
 }
 
 function update(): void {
@@ -75,6 +80,7 @@ function update(): void {
   if (where === "") wall.update(all, fleet, at.now);
   else turnTo(where, name, all, at);
   status(now);
+  took = Date.now() - now;
 }
 
 function turnTo(where: string, name: string, all: Room[], at: Moment): void {
@@ -246,7 +252,7 @@ function start(): void {
     const now = Date.now();
     orders.tick(now);
     link?.tick(now);
-    update();
+    soon();
   }, TICK);
   update();
   // What the encoder, or whoever serves this page, knows of the broker.

@@ -34,10 +34,11 @@ export class Picture {
     this.element.append(this.none);
   }
 
-  update(device: Device | null, old: boolean): void {
+  /** `seen`: whether anybody can see it now; a picture that nobody sees is not made. */
+  update(device: Device | null, old: boolean, seen = true): void {
     const bytes = device?.preview ?? null;
     mark(this.element, "data-old", String(old));
-    if (bytes === this.bytes) return;
+    if (bytes === this.bytes || !seen) return;
     this.bytes = bytes;
     if (!bytes) {
       this.replace(null, "");

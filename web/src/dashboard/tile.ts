@@ -29,6 +29,9 @@ export class Tile {
     this.element.append(this.link);
   }
 
+  /** Whether it is in sight, as the browser says. */
+  seen = true;
+
   update(room: Room, now: number): void {
     const where = room.machine ? "machine" : "room";
     mark(this.link, "href", `#${where}/${encodeURIComponent(room.name)}`);
@@ -42,7 +45,7 @@ export class Tile {
     say(this.text, room.text);
     say(this.facts, facts(room).join(" · "));
     const old = room.heard === null || now - room.heard > SILENCE;
-    this.picture.update(room.seen, old);
+    this.picture.update(room.seen, old, this.seen);
     this.meter.update(room.levels);
     // How old the picture is, as soon as it is old.
     say(this.age, old && room.heard !== null ? `${span(now - room.heard)} old` : "");

@@ -20,6 +20,14 @@ export class Wall {
   private readonly nothing = by<HTMLElement>("nothing");
   private readonly buttons = new Map<Light, HTMLButtonElement>();
   private readonly tiles = new Map<string, Tile>();
+  /** Which tiles are in sight: with a thousand rooms most are not. */
+  private readonly sight = new IntersectionObserver((changes) => {
+    for (const { target, isIntersecting } of changes) {
+      const tile = Array.from(this.tiles.values()).find((it) => it.element === target);
+      if (tile) tile.seen = isIntersecting;
+    }
+    this.changed();
+  });
   private only: Light | null = null;
   private order = "";
   /** What the tiles' places depend on. */
@@ -79,7 +87,10 @@ export class Wall {
     const names = rooms.map(id);
     for (const room of rooms) {
       let tile = this.tiles.get(id(room));
-      if (!tile) this.tiles.set(id(room), (tile = new Tile()));
+      if (!tile) {
+        this.tiles.set(id(room), (tile = new Tile()));
+        this.sight.observe(tile.element);
+      }
       tile.update(room, now);
     }
     const order = names.join("/");

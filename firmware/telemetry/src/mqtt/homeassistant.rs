@@ -87,15 +87,12 @@ fn payload(who: Who<'_>, voice: &str, entities: Map<String, Value>) -> Value {
 
 fn entities(who: Who<'_>) -> Map<String, Value> {
     let mut entities = Entities { who, all: Map::new() };
-    match who.birth {
-        Some(birth) => {
-            entities.of_every_daemon();
-            match birth.role {
-                Role::Collector => entities.of_collector(),
-                Role::Encoder => entities.of_encoder(birth),
-            }
+    if let Some(birth) = who.birth {
+        entities.of_every_daemon();
+        match birth.role {
+            Role::Collector => entities.of_collector(),
+            Role::Encoder => entities.of_encoder(birth),
         }
-        None => {}
     }
     if who.commands {
         entities.buttons();
