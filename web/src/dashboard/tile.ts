@@ -3,7 +3,7 @@
 import { make, mark, say } from "./element";
 import { Lamp, Meter, Picture } from "./look";
 import { facts, type Room } from "./room";
-import { SILENCE, word } from "./sentences";
+import { SILENCE, word, type Light } from "./sentences";
 import { span } from "./words";
 
 const END = 5;
@@ -30,11 +30,14 @@ export class Tile {
   }
 
   /** Whether it is in sight, as the browser says. */
-  seen = true;
+  seen = false;
+  /** What it shows; null before the first time. */
+  light: Light | null = null;
 
   update(room: Room, now: number): void {
     const where = room.machine ? "machine" : "room";
     mark(this.link, "href", `#${where}/${encodeURIComponent(room.name)}`);
+    this.light = room.light;
     mark(this.link, "data-light", room.light);
     mark(this.link, "title", room.text);
     mark(this.link, "aria-label", `${room.name}: ${word(room.light)}. ${room.text}`);

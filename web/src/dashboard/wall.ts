@@ -21,12 +21,12 @@ export class Wall {
   private readonly buttons = new Map<Light, HTMLButtonElement>();
   private readonly tiles = new Map<string, Tile>();
   /** Which tiles are in sight: with a thousand rooms most are not. */
+  private readonly of = new WeakMap<Element, Tile>();
   private readonly sight = new IntersectionObserver((changes) => {
     for (const { target, isIntersecting } of changes) {
-      const tile = Array.from(this.tiles.values()).find((it) => it.element === target);
+      const tile = this.of.get(target);
       if (tile) tile.seen = isIntersecting;
     }
-    this.changed();
   });
   private only: Light | null = null;
   private order = "";
@@ -89,9 +89,11 @@ export class Wall {
       let tile = this.tiles.get(id(room));
       if (!tile) {
         this.tiles.set(id(room), (tile = new Tile()));
+        this.of.set(tile.element, tile);
         this.sight.observe(tile.element);
       }
-      tile.update(room, now);
+      // What nobody sees need not be right to the second, only in its light.
+      if (tile.seen || tile.light !== room.light) tile.update(room, now);
     }
     const order = names.join("/");
     if (order === this.order) return;
@@ -99,7 +101,13 @@ export class Wall {
     const focused = document.activeElement;
     this.list.replaceChildren(...names.map((name) => (this.tiles.get(name) as Tile).element));
     if (focused instanceof HTMLElement && this.list.contains(focused)) focused.focus();
-    for (const name of Array.from(this.tiles.keys())) if (names.indexOf(name) < 0) this.tiles.delete(name);
+    for (const name of Array.from(this.tiles.keys())) if (names.indexOf(name) < 0) this.forget(name);
+  }
+
+  private forget(name: string): void {
+    const tile = this.tiles.get(name);
+    if (tile) this.sight.unobserve(tile.element);
+    this.tiles.delete(name);
   }
 
   private place(count: number): void {

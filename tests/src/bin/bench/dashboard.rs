@@ -59,7 +59,7 @@ pub(crate) async fn measure(report: &mut Report, runs: usize, directory: &Path) 
         ));
         by_page.0.push(share(browser.processor_time().saturating_sub(page_before)));
 
-        let number = 100 + run;
+        let number = 10 + run;
         let began = Instant::now();
         boxes[number].component(&voice, "sound", Mood::Hungry, "no sound for 10 s", 10).await;
         let script = format!(
