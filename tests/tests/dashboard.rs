@@ -1,5 +1,6 @@
 //! The dashboard in a real browser, at a real broker: a scripted event, real daemons among it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::print_stdout)] // what a tile said is told when the test fails
 
 use std::path::Path;
 use std::time::Duration;
