@@ -1,6 +1,7 @@
 //! The reporter with a real broker.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
+#[allow(dead_code, reason = "one of the broker's listeners is for another test")]
 mod broker;
 
 use std::time::Duration;
