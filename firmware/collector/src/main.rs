@@ -7,10 +7,10 @@ use clap::{Parser, Subcommand};
 
 /// Captures a room, encodes it lightly and sends it to the encoder.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
     /// What this box is to do: room, encoder, source, broker (docs/configuration.md)
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/backrow/site.toml")]
+    #[arg(long, value_name = "FILE", default_value = "/etc/backrow/site.toml")]
     config: PathBuf,
     #[command(subcommand)]
     command: Option<Command>,
@@ -21,7 +21,11 @@ enum Command {
     /// The worker: captures one source, FLV on stdout, health as JSON lines on stderr
     Capture(collector::capture::Args),
     /// Says what is wrong in the configuration, if anything
-    Check,
+    Check {
+        /// The file
+        #[arg(long, value_name = "FILE", default_value = "/etc/backrow/site.toml")]
+        config: PathBuf,
+    },
     /// What this machine can capture, what would be chosen, and why
     Devices(collector::devices::Args),
 }
@@ -31,7 +35,7 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Capture(args)) => collector::capture::run(args),
         Some(Command::Devices(args)) => collector::devices::run(args),
-        Some(Command::Check) => collector::daemon::check(&cli.config),
+        Some(Command::Check { config }) => collector::daemon::check(&config),
         None => collector::daemon::main(&cli.config),
     }
 }

@@ -30,9 +30,28 @@ pub use self::{
 
 /// The tables of the daemons' files that can be set; `vars` is for one's own templates.
 pub const SETTINGS: &[&str] = &[
-    "encoder", "source", "video", "audio", "uplink", "mqtt", "network", "ssh", "time", "log",
-    "listen", "archive", "hls", "ladder", "webm", "vars",
+    "encoder",
+    "source",
+    "video",
+    "audio",
+    "uplink",
+    "mqtt",
+    "network",
+    "ssh",
+    "time",
+    "log",
+    "listen",
+    "archive",
+    "hls",
+    "ladder",
+    "webm",
+    "register",
+    "drain",
+    "dashboard",
+    "vars",
 ];
+/// Those of them that are lists of tables: one in a nearer place takes the place of the whole list.
+pub const LISTS: &[&str] = &["ladder", "register"];
 
 /// The longest name under which the website lists a room.
 pub const MAX_GROUP: usize = 10;

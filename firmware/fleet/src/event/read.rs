@@ -20,7 +20,7 @@ use super::{
 /// Names of certificates that are nobody's device.
 const RESERVED: &[&str] = &["authority", "broker", "operator"];
 /// Keys whose values are nobody else's business.
-const SECRET: &[&str] = &["token", "password"];
+const SECRET: &[&str] = &["token", "password", "secret"];
 
 /// Reads an event's folder.
 ///
@@ -75,6 +75,13 @@ fn in_the_open(tree: &Tree, problems: &mut Vec<Problem>) {
     for (key, node) in tree {
         match &node.value {
             Value::Table(inner) => in_the_open(inner, problems),
+            Value::List(items) => {
+                for item in items {
+                    if let Value::Table(inner) = &item.value {
+                        in_the_open(inner, problems);
+                    }
+                }
+            }
             Value::Text(text) if SECRET.contains(&key.as_str()) && !text.contains("{{") => {
                 let secret = Source::Secret.file();
                 let message = format!(

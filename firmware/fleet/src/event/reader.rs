@@ -2,6 +2,7 @@
 
 use protocol::config::diagnose::{nearest, shown};
 
+use super::LISTS;
 use super::tree::{Node, Place, Problem, Tree, Value};
 
 /// A table while it is being read.
@@ -119,11 +120,14 @@ impl<'a, 'p> Reader<'a, 'p> {
         for (key, node) in self.tree {
             if let Some(known) = settings.iter().find(|known| *known == key) {
                 match (&node.value, *known) {
-                    (Value::List(_), "ladder") | (Value::Table(_), _) => {
+                    (Value::List(_), name) if LISTS.contains(&name) => {
                         out.insert(key.clone(), node.clone());
                     }
-                    (_, "ladder") => {
+                    (_, name) if LISTS.contains(&name) => {
                         unknown.push((node.at, format!("`{key}` must be a list of tables")));
+                    }
+                    (Value::Table(_), _) => {
+                        out.insert(key.clone(), node.clone());
                     }
                     _ => {
                         unknown

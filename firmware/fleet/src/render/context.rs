@@ -20,7 +20,8 @@ const COLLECTOR: &[&str] = &["encoder", "source", "video", "audio", "uplink", "m
 /// What a box reads besides.
 const BOX: &[&str] = &["network", "ssh", "time", "log"];
 /// What an encoder reads.
-const ENCODER: &[&str] = &["listen", "archive", "hls", "ladder", "webm", "mqtt"];
+const ENCODER: &[&str] =
+    &["listen", "archive", "hls", "ladder", "webm", "mqtt", "register", "drain", "dashboard"];
 /// Where a broker listens for TLS, if the event does not say.
 const TLS_PORT: u16 = 8883;
 

@@ -20,6 +20,7 @@ town = \"Graz\"
 
 [rooms.main]
 title = \"Main hall\"
+group = \"hall\"
 [rooms.main.video]
 bitrate = \"2M\"
 
@@ -38,7 +39,14 @@ room = \"main\"
 [machines.box-1.ssh]
 keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVpZ2h0LWJ5dGVzLWZvdXItdGltZXMtb3Zlci4uLi54 ada\"]
 ";
-const SECRET: &str = "[rooms.main]\ntoken = \"token-of-main\"\n";
+const SECRET: &str = "\
+[rooms.main]
+token = \"token-of-main\"
+
+[[defaults.register]]
+url = \"http://tracker.example.org/tracker/endpoint/register\"
+secret = \"the website's\"
+";
 
 struct Bench(tempfile::TempDir);
 
@@ -95,6 +103,8 @@ fn the_daemons_read_what_is_made_for_them() {
     assert_eq!(encoder.revision.as_ref(), Some(&enc.revision));
     assert_eq!(encoder.rooms[0].title, "Main hall");
     assert_eq!(encoder.rooms[0].token.reveal(), "token-of-main");
+    assert_eq!(encoder.rooms[0].group.as_ref().map(ToString::to_string), Some("hall".to_owned()));
+    assert_eq!(encoder.register.len(), 1);
     assert_eq!(encoder.archive.path, Path::new("/srv/demo-Graz"));
     let broker = file(enc, "/etc/mosquitto/conf.d/backrow.conf");
     assert!(broker.content.contains("listener 8883\n"), "{}", broker.content);
@@ -130,16 +140,16 @@ fn what_a_daemon_would_not_take_is_told_where_the_event_says_it() {
     let bench = Bench::new();
     let wrong = bench.wrong(&EVENT.replace("bitrate = \"2M\"", "bitrat = \"2M\"\nwidth = 7"));
     assert!(
-        wrong.contains("event.toml:13: machine box-1 (room main): unknown key `bitrat` in [video]; did you mean `bitrate`?"),
+        wrong.contains("event.toml:14: machine box-1 (room main): unknown key `bitrat` in [video]; did you mean `bitrate`?"),
         "{wrong}"
     );
     assert!(
-        wrong.contains("event.toml:14: machine box-1 (room main): `width` in [video] is 7"),
+        wrong.contains("event.toml:15: machine box-1 (room main): `width` in [video] is 7"),
         "{wrong}"
     );
     let wrong = bench.wrong(&EVENT.replace("path = \"/srv", "min_free = \"x\"\npath = \"/srv"));
     assert!(
-        wrong.contains("event.toml:21: machine enc (room main): `min_free` in [archive]"),
+        wrong.contains("event.toml:22: machine enc (room main): `min_free` in [archive]"),
         "{wrong}"
     );
     let none =
