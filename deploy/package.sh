@@ -8,9 +8,9 @@ cd "$(dirname "$0")/.."
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 # Between releases each commit is newer than the last, and older than the next release's.
 if [ "$(git describe --tags --exact-match 2>/dev/null)" != "v$version" ]; then
-  version=$version~$(git rev-list --count HEAD)
+  version=$version~$(git rev-list --count HEAD 2>/dev/null || echo 0)
 fi
-: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
+: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)}"
 export SOURCE_DATE_EPOCH
 
 bin=${BIN:-target/release}
