@@ -27,10 +27,10 @@ async fn a_box_is_reset_by_order_by_file_and_by_its_page() {
     stage.machine.up().await;
     let page = until(patience(240), "the page of a box without its secrets", async || {
         let page = stage.machine.page("/").await?;
-        page.contains("ERROR.txt").then_some(page)
+        page.contains("kept-on-the-box").then_some(page)
     })
     .await;
-    assert!(page.contains("token"), "{page}");
+    assert!(page.contains("`token`"), "{page}");
     assert!(recorded(&stage.machine).await.contains(&first));
     let secret = stage.encoder.token();
     let kept = format!("grep -rlF '{secret}' /data /run/backrow 2>/dev/null || echo none");
