@@ -84,7 +84,8 @@ async fn packages_bring_units_users_and_programs_and_never_take_a_recording() {
     }
     let (users, groups) = (root.read("etc/passwd"), root.read("etc/group"));
     for daemon in ["encoder", "collector"] {
-        assert!(users.contains(&format!("\nbackrow-{daemon}:")) || users.starts_with("backrow-"));
+        let user = format!("backrow-{daemon}:");
+        assert!(users.lines().any(|line| line.starts_with(&user)), "no {user} in {users}");
         let wanted = format!("etc/systemd/system/multi-user.target.wants/backrow-{daemon}.service");
         assert!(root.path(&wanted).is_symlink(), "{wanted} is not there: it starts at no boot");
         verify(&root, daemon).await;
