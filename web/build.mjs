@@ -49,14 +49,15 @@ function site(dist) {
     names[name] = hashed;
     return hashed;
   };
+  const source = (page) => readFileSync(join(here, "src", page), "utf8");
   const template = (page, as = page) => {
-    const html = readFileSync(join(here, "src", page), "utf8").replace(
-      /%([a-z]+\.[a-z]+)%/g,
-      (_, name) => {
+    // What every page begins with is in one place; then the assets under their hashed names.
+    const html = source(page)
+      .replace("%head%\n", source("head.html"))
+      .replace(/%([a-z]+\.[a-z]+)%/g, (_, name) => {
         if (!names[name]) throw new Error(`${page} names an asset that is not built: ${name}`);
         return names[name];
-      },
-    );
+      });
     writeFileSync(join(dist, as), html);
   };
   const sizes = () => {

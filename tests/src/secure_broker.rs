@@ -45,7 +45,10 @@ impl SecureBroker {
             let args = [create, &["-b", file.as_str(), *user, *password]].concat();
             tool::run("mosquitto_passwd", &args).await;
         }
-        let shipped = include_str!("../../deploy/broker/mosquitto.conf");
+        let shipped = concat!(
+            include_str!("../../deploy/broker/mosquitto.conf"),
+            include_str!("../../deploy/broker/browsers.conf")
+        );
         for _ in 0..TRIES {
             let [devices, browsers, certified_browsers] = [(); 3].map(|()| free_port());
             let mut text = shipped.replace(PLACE, &there.display().to_string());

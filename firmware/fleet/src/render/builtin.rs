@@ -118,17 +118,17 @@ pub(super) fn files(kind: Kind) -> Vec<(Builtin, Reload)> {
             [
                 file("/etc/mosquitto/backrow/ca.pem", "0644", None, ("ca.pem", CA), Broker),
                 file(
-                    "/etc/mosquitto/backrow/broker.pem",
+                    "/etc/mosquitto/backrow/server.pem",
                     "0644",
                     None,
-                    ("broker.pem", "{{ certificates.broker }}"),
+                    ("server.pem", "{{ certificates.broker }}"),
                     Broker,
                 ),
                 file(
-                    "/etc/mosquitto/backrow/broker.key",
+                    "/etc/mosquitto/backrow/server.key",
                     "0640",
                     group,
-                    ("broker.key", "{{ certificates.broker_key }}"),
+                    ("server.key", "{{ certificates.broker_key }}"),
                     Broker,
                 ),
                 file("/etc/mosquitto/backrow/acl", "0640", group, ("acl", ACL), Broker),

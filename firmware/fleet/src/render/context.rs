@@ -24,6 +24,9 @@ const ENCODER: &[&str] =
     &["listen", "archive", "hls", "ladder", "webm", "mqtt", "register", "drain", "dashboard"];
 /// Where a broker listens for TLS, if the event does not say.
 const TLS_PORT: u16 = 8883;
+/// The broker's configuration as it ships, and the line in it that says where it listens.
+const SHIPPED: &str = include_str!("../../../../deploy/broker/mosquitto.conf");
+const SHIPPED_LISTENER: &str = "listener 8883";
 
 /// Anything serde can write, as a template's value.
 fn serialized<T: Serialize>(value: T) -> Value {
@@ -219,7 +222,9 @@ pub(super) fn context(
     put("certificates", serialized(pem));
     if let Some((url, _)) = &event.broker {
         let port = url.port().unwrap_or(TLS_PORT);
-        put("broker", serialized(BTreeMap::from([("port", port)])));
+        let listener = format!("listener {port}");
+        let configuration = SHIPPED.replace(SHIPPED_LISTENER, &listener);
+        put("broker", serialized(BTreeMap::from([("configuration", configuration)])));
     }
     Value::from(values)
 }

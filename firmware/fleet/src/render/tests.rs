@@ -107,7 +107,10 @@ fn the_daemons_read_what_is_made_for_them() {
     assert_eq!(encoder.register.len(), 1);
     assert_eq!(encoder.archive.path, Path::new("/srv/demo-Graz"));
     let broker = file(enc, "/etc/mosquitto/conf.d/backrow.conf");
-    assert!(broker.content.contains("listener 8883\n"), "{}", broker.content);
+    assert!(broker.content.contains("\nlistener 8883\n"), "{}", broker.content);
+    let other = bench.render(&EVENT.replace(":8883", ":18883")).unwrap();
+    let other = file(&other[&name("enc")], "/etc/mosquitto/conf.d/backrow.conf");
+    assert!(other.content.contains("\nlistener 18883\n"), "{}", other.content);
     assert!(
         file(enc, "/etc/mosquitto/backrow/acl").content.contains("pattern readwrite backrow/%u/#")
     );
