@@ -18,6 +18,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use protocol::{
     config::Url,
     names::{DeviceName, RoomName},
+    register::Group,
     token::Token,
 };
 
@@ -53,8 +54,8 @@ pub const SETTINGS: &[&str] = &[
 /// Those of them that are lists of tables: one in a nearer place takes the place of the whole list.
 pub const LISTS: &[&str] = &["ladder", "register"];
 
-/// The longest name under which the website lists a room.
-pub const MAX_GROUP: usize = 10;
+/// Keys whose values are nobody else's business.
+pub const SECRETS: &[&str] = &["token", "password", "secret", "passphrase"];
 
 /// A whole event.
 #[derive(Debug, Clone)]
@@ -81,7 +82,7 @@ pub struct Room {
     /// Its name for people, if it has another.
     pub title: Option<String>,
     /// Its name on the website, if it has another.
-    pub group: Option<String>,
+    pub group: Option<Group>,
     /// What its collector shows to the encoder.
     pub token: Option<(Token, Place)>,
     /// What is different in it.

@@ -8,10 +8,11 @@ use protocol::{
         diagnose::{nearest, shown},
     },
     names::{DeviceName, RoomName},
+    register::Group,
 };
 
 use super::{
-    Event, Kind, MAX_GROUP, Machine, Place, Problem, Room, SETTINGS, Source,
+    Event, Kind, Machine, Place, Problem, Room, SECRETS, SETTINGS, Source,
     reader::Reader,
     templates,
     tree::{self, Node, Tree, Value},
@@ -19,8 +20,6 @@ use super::{
 
 /// Names of certificates that are nobody's device.
 const RESERVED: &[&str] = &["authority", "broker", "operator"];
-/// Keys whose values are nobody else's business.
-const SECRET: &[&str] = &["token", "password", "secret"];
 
 /// Reads an event's folder.
 ///
@@ -82,7 +81,7 @@ fn in_the_open(tree: &Tree, problems: &mut Vec<Problem>) {
                     }
                 }
             }
-            Value::Text(text) if SECRET.contains(&key.as_str()) && !text.contains("{{") => {
+            Value::Text(text) if SECRETS.contains(&key.as_str()) && !text.contains("{{") => {
                 let secret = Source::Secret.file();
                 let message = format!(
                     "`{key}` is a secret: write it into {secret}, in a table of the same name"
@@ -154,22 +153,9 @@ fn read_rooms(
         if let Err(error) = &known {
             reader.problem(*at, format!("[rooms.{}]: {error}", shown(name)));
         }
-        let group = reader.text("group");
-        if let Some((group, at)) = group {
-            let fits = group.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            let len = group.chars().count();
-            if len > MAX_GROUP || !fits {
-                let message = format!(
-                    "`group` in [rooms.{name}] is \"{}\": the website takes at most {MAX_GROUP} \
-                     letters, digits and _",
-                    shown(group)
-                );
-                reader.problem(at, message);
-            }
-        }
         let room = Room {
             title: reader.text("title").map(|(title, _)| title.to_owned()),
-            group: group.map(|(group, _)| group.to_owned()),
+            group: reader.parsed("group").map(|(group, _)| group),
             token: reader.parsed("token"),
             at: *at,
             settings: reader.settings(SETTINGS),
@@ -297,7 +283,7 @@ fn across(
 ) {
     let mut tell = |at: Place, message: String| problems.push(Problem::at(at, message));
     let mut spelled: BTreeMap<String, &RoomName> = BTreeMap::new();
-    let mut groups: BTreeMap<&str, &RoomName> = BTreeMap::new();
+    let mut groups: BTreeMap<&Group, &RoomName> = BTreeMap::new();
     let mut tokens: BTreeMap<&str, &RoomName> = BTreeMap::new();
     for (name, room) in rooms {
         if let Some(other) = spelled.insert(name.as_str().to_lowercase(), name) {

@@ -96,6 +96,8 @@ room = \"mian\"
 [[templates.box]]
 path = \"relative\"
 mode = \"rw\"
+[[machines.b.register]]
+secret = \"hush\"
 ";
     let said = problems(event, "[rooms.main]\ntokn = \"x\"\n").join("\n");
     for wanted in [
@@ -103,7 +105,7 @@ mode = \"rw\"
         "event.toml:2: unknown key `nam` in [event]; did you mean `name`?",
         "event.toml:3: `broker` in [event] must begin with mqtts://",
         "event.toml:4: unknown key `vidoe` in [defaults]; did you mean `video`?",
-        "event.toml:6: `group` in [rooms.main] is \"muchtoolong\": the website takes at most 10",
+        "event.toml:6: `group` in [rooms.main]: a group has at most 10 characters, this has 11",
         "event.toml:7: `token` is a secret: write it into event.secret.toml",
         "event.secret.toml:2: unknown key `tokn` in [rooms.main]; did you mean `token`?",
         "event.toml:5: room \"main\" is room \"Main\" in other letters",
@@ -116,6 +118,7 @@ mode = \"rw\"
         "event.toml:8: `token` of room \"Main\" is missing",
         "event.toml:21: `path` must begin with /",
         "event.toml:22: `mode` must be octal digits",
+        "event.toml:24: `secret` is a secret: write it into event.secret.toml",
     ] {
         assert!(said.contains(wanted), "{wanted:?} is not in:\n{said}");
     }

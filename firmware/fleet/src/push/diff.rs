@@ -4,10 +4,10 @@
 use similar::TextDiff;
 
 use super::decide::Found;
-use crate::render::{File, Rendered};
-
-/// Keys whose values are not shown.
-const SECRET: [&str; 4] = ["token", "password", "secret", "passphrase"];
+use crate::{
+    event::SECRETS,
+    render::{File, Rendered},
+};
 
 /// How many files differ, and what differs, as a unified diff.
 #[must_use]
@@ -58,8 +58,8 @@ fn covered(line: &str) -> String {
     let Some((key, value)) = line.split_once('=') else { return line };
     let name = key.trim_matches(['+', '-', ' ', '\t', '"', '\'']).to_lowercase();
     let stream_key = value.contains("rtmp://") || value.contains("rtmps://");
-    let inline = SECRET.iter().any(|word| value.to_lowercase().contains(word));
-    if SECRET.iter().any(|word| name.ends_with(word)) || stream_key || inline {
+    let inline = SECRETS.iter().any(|word| value.to_lowercase().contains(word));
+    if SECRETS.iter().any(|word| name.ends_with(word)) || stream_key || inline {
         return format!("{key}= •••\n");
     }
     line

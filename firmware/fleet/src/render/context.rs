@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use minijinja::{Environment, Value, value::Serde};
-use protocol::names::DeviceName;
+use protocol::{names::DeviceName, register::Group};
 use serde::Serialize;
 
 use super::{undefined, who};
@@ -59,7 +59,7 @@ fn rooms<'a>(event: &'a Event, machine: &'a Machine) -> Vec<RoomValues<'a>> {
             name: name.as_str(),
             title: room.title.as_deref().unwrap_or(name.as_str()),
             token: room.token.as_ref().map_or("", |(token, _)| token.reveal()),
-            group: room.group.as_deref(),
+            group: room.group.as_ref().map(Group::as_str),
         })
     };
     machine.rooms.iter().filter_map(values).collect()
