@@ -62,7 +62,7 @@ async fn a_box_is_reset_by_order_by_file_and_by_its_page() {
     let token = stage.machine.ssh("cat /data/backrow/token").await;
     let taken = ask.bearer_auth(token.trim()).send().await.unwrap();
     assert!(taken.status().is_success(), "{}", taken.text().await.unwrap());
-    stage.machine.resets(2, 240).await;
+    stage.machine.resets(1, 240).await;
     stage.machine.up().await;
     let all = "find /data/recordings -name '*.flv' | wc -l";
     stage.machine.ssh_until(120, "the data partition", "mountpoint -q /data").await;

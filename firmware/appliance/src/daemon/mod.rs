@@ -215,11 +215,12 @@ impl Parts {
     fn start(&self) {
         let stop = || self.working.child_token();
         let (paths, board, clock) = (self.paths.clone(), self.board.clone(), self.clock.clone());
+        let has_broker = self.site.as_ref().is_some_and(|site| site.mqtt.is_some());
         let reached = reached::Reached::default();
         let watched = reached::Watched {
             paths: paths.clone(),
             board: board.clone(),
-            has_broker: self.site.as_ref().is_some_and(|site| site.mqtt.is_some()),
+            has_broker,
             pulse: self.pulse.clone(),
         };
         self.tasks.spawn(watched.run(reached.clone(), stop()));
@@ -244,7 +245,9 @@ impl Parts {
         let servers = self.site.as_ref().map(time::servers).unwrap_or_default();
         let keeper = time::Keeper { paths: paths.clone(), clock, board, servers };
         self.tasks.spawn(keeper.run(stop()));
-        if let Some((listener, heard)) = take(&self.commands) {
+        // Without a broker nobody would hear the answers of before the restart, such as that of a
+        // reset, after which the box has no site: they wait for a start with one.
+        if has_broker && let Some((listener, heard)) = take(&self.commands) {
             self.tasks.spawn(listener.run(heard, stop()));
         }
         self.tasks.spawn(from_config(self.desk.clone(), self.good.subscribe(), stop()));
