@@ -352,17 +352,23 @@ impl EncoderProcess {
         self.json(&format!("/{room}/archive/")).await
     }
 
-    /// Saves an archived session as one FLV file.
+    /// Saves an archived session as one FLV file. A session is in the archive from its first whole
+    /// segment on, a moment after the room is live.
     ///
     /// # Panics
     /// When it is not given out.
     pub async fn save_session(&self, room: &str, session: &str) -> PathBuf {
         let path = format!("/{room}/archive/{session}.flv");
-        let request = self.client.get(self.url(&path)).bearer_auth(self.token());
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK, "GET {path}");
+        let what = format!("GET {path} to give the recording");
+        let recording = until(Duration::from_secs(30), &what, async || {
+            let request = self.client.get(self.url(&path)).bearer_auth(self.token());
+            let answer = request.send().await.unwrap();
+            (answer.status() == StatusCode::OK).then_some(())?;
+            Some(answer.bytes().await.unwrap())
+        })
+        .await;
         let file = self.directory.path().join(format!("{session}.flv"));
-        std::fs::write(&file, answer.bytes().await.unwrap()).unwrap();
+        std::fs::write(&file, recording).unwrap();
         file
     }
 }
