@@ -19,6 +19,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use pages::listener;
 use protocol::{config::Site, mood::Mood};
 use telemetry::{
     life::{self, Pulse},
@@ -279,13 +280,12 @@ impl Parts {
         let (orders, asked) = mpsc::channel(WAITING);
         self.tasks.spawn(listen::page(self.desk.clone(), asked, stop()));
         let app = page::app(paths, seen, orders);
-        let limits = page::Limits::default();
         // Both families: an IPv6 socket takes IPv4 too, unless the kernel is told otherwise.
         let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT));
-        match page::bind(any, &limits) {
+        match listener::bind(any, &page::LIMITS) {
             Ok(listener) => {
                 self.board.set(PAGE, Mood::Happy, format!("the page is at port {PORT}"));
-                self.tasks.spawn(page::serve(listener, app, limits, stop()));
+                self.tasks.spawn(listener::serve(listener, app, page::LIMITS, stop()));
             }
             Err(error) => {
                 let text = format!("the page cannot be shown at port {PORT}: {error}");

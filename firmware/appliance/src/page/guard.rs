@@ -10,11 +10,12 @@ use std::time::Duration;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Response;
+use pages::answer;
 use protocol::ingest::Problem;
 use protocol::token::Token;
 use tokio::sync::{Mutex, Semaphore};
 
-use super::{answer, token};
+use super::token;
 use crate::paths::Paths;
 
 /// What a wrong token costs.

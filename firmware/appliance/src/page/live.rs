@@ -11,11 +11,12 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use pages::answer;
 use protocol::ingest::Problem;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Shared, answer};
+use super::Shared;
 use crate::status::{Picture, Seen};
 
 /// The picture is sent again after this long: a page that hears nothing for longer knows that the

@@ -10,12 +10,10 @@
 //! Orders go to the daemon as an [`Order`], and its answer back. Nothing that is served is a secret:
 //! status and preview may be seen by all in the room, and the token is only ever compared.
 
-mod answer;
 mod guard;
 mod html;
 mod live;
 mod order;
-mod serve;
 mod upload;
 
 #[cfg(test)]
@@ -23,6 +21,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -30,12 +29,13 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use pages::answer;
+use pages::listener::{Full, Limits};
 use protocol::status::PREVIEW;
 use tokio::sync::{Semaphore, mpsc};
 
 use self::guard::Guard;
 pub use self::order::{Action, Answer, Order};
-pub use self::serve::{Limits, bind, serve};
 use crate::paths::Paths;
 use crate::status::Seen;
 
@@ -43,6 +43,17 @@ use crate::status::Seen;
 const FOLLOWERS: usize = 24;
 /// The largest preview that is passed on.
 const MAX_PREVIEW: u64 = 1 << 20;
+
+/// What the listener allows, so that nobody in the venue's network can take the box's memory or file
+/// descriptors away from the stream.
+pub const LIMITS: Limits = Limits {
+    connections: 64,
+    full: Full::Wait,
+    send_buffer: 64 * 1024,
+    write_stall: Duration::from_secs(20),
+    head: Duration::from_secs(20),
+    grace: Duration::from_secs(1),
+};
 
 /// What the page's routes share.
 #[derive(Debug)]
@@ -64,7 +75,7 @@ pub fn token(paths: &Paths) -> String {
     token.trim().to_owned()
 }
 
-/// The whole page: serve it with [`serve()`]. What is asked for goes to `orders`.
+/// The whole page: serve it with [`pages::listener::serve`]. What is asked for goes to `orders`.
 pub fn app(paths: Paths, seen: Seen, orders: mpsc::Sender<Order>) -> Router {
     let guard = Guard::new(paths.clone());
     let shared = Arc::new(Shared {
@@ -89,7 +100,7 @@ pub fn app(paths: Paths, seen: Seen, orders: mpsc::Sender<Order>) -> Router {
 /// `GET /`
 async fn page(State(shared): State<Arc<Shared>>) -> Response {
     let picture = shared.seen.picture.borrow().clone();
-    html::page(&picture)
+    html::whole(&picture)
 }
 
 /// `GET /api/v1/status`

@@ -10,13 +10,14 @@ use axum::extract::{Path, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use pages::answer;
 use protocol::ingest::Problem;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
-use super::{Shared, answer, upload};
+use super::{Shared, upload};
 use crate::update::install::Bundle;
 
 /// The longest a box may take to answer: diagnostics of a slow one.

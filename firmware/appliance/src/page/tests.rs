@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pages::listener::{bind, serve};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -69,10 +70,9 @@ impl Box {
             cancel.clone(),
         );
         let (sender, orders) = mpsc::channel(4);
-        let limits = Limits::default();
-        let listener = bind("127.0.0.1:0".parse().unwrap(), &limits).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), &LIMITS).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(serve(listener, app(paths, seen, sender), limits, cancel.clone()));
+        tokio::spawn(serve(listener, app(paths, seen, sender), LIMITS, cancel.clone()));
         Self { dir, url, orders, cancel, client: reqwest::Client::new() }
     }
 

@@ -10,11 +10,12 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use futures_util::StreamExt as _;
+use pages::answer;
 use protocol::ingest::Problem;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
-use super::{Shared, answer};
+use super::Shared;
 
 /// No bundle is larger than the slot it is for.
 const LARGEST: u64 = 384 << 20;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use pages::listener;
 use protocol::config::Encoder;
 use protocol::payload::{Birth, Role, VERSION};
 use telemetry::life::{Pulse, Wishes};
@@ -73,9 +74,8 @@ async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
     let (serving, working, telling) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
 
-    let limits = http::Limits::default();
     // Bind first: a taken port is found before anything has begun.
-    let web = http::bind(config.listen.http, &limits)
+    let web = listener::bind(config.listen.http, &http::LIMITS)
         .with_context(|| format!("[listen] http: {} cannot be used", config.listen.http))?;
     let rtmp = match config.listen.rtmp {
         Some(address) => Some(
@@ -138,7 +138,7 @@ async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
     });
 
     tracing::info!(http = %web.local_addr()?, "listening");
-    let web = tokio::spawn(http::serve(web, app, limits, serving.clone()));
+    let web = tokio::spawn(listener::serve(web, app, http::LIMITS, serving.clone()));
     if let Some(listener) = rtmp {
         tracing::info!(rtmp = %listener.local_addr()?, "listening");
         tasks.spawn(ingest::rtmp::listen(

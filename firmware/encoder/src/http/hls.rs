@@ -10,7 +10,9 @@ use bytes::Bytes;
 
 use super::metrics::{Sent, Served};
 use super::state::Shared;
-use super::{answer, find};
+use pages::answer;
+
+use super::find;
 use crate::http::viewers::{id_text, with_id};
 use crate::room::Room;
 

@@ -10,16 +10,13 @@
 //! /dashboard/, …                      the dashboard, and what it is told of the broker
 //! ```
 
-mod answer;
 mod api;
-mod assets;
 mod audience;
 mod health;
 mod hls;
 mod metrics;
 mod mounts;
-mod pages;
-mod serve;
+mod html;
 mod state;
 mod viewers;
 
@@ -27,6 +24,7 @@ mod viewers;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -35,16 +33,28 @@ use axum::middleware;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use protocol::names::RoomName;
+use pages::answer;
+use pages::listener::{Full, Limits};
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{Any, CorsLayer};
 
 pub use self::audience::Audience;
-pub use self::serve::{Limits, bind, serve};
 use self::state::Shared;
 pub use self::state::{DEFAULT_VIEWERS, Options};
 use crate::room::{Room, Rooms};
 
-/// The whole app, to be served with [`serve()`], and who is in it.
+/// What the listener allows: above the viewers' limit, so that a collector is heard when the house is
+/// full.
+pub const LIMITS: Limits = Limits {
+    connections: 10_000,
+    full: Full::Refuse("This encoder has all the connections that it allows."),
+    send_buffer: 192 * 1024,
+    write_stall: Duration::from_secs(15),
+    head: Duration::from_secs(30),
+    grace: Duration::from_secs(2),
+};
+
+/// The whole app, to be served with [`pages::listener::serve`], and who is in it.
 pub fn app(rooms: Arc<Rooms>, options: Options) -> (Router, Audience) {
     let uploads = options.uploads.clone();
     let shared = Arc::new(Shared::new(Arc::clone(&rooms), options));
@@ -70,14 +80,14 @@ fn router(rooms: Arc<Rooms>, shared: Arc<Shared>, uploads: TaskTracker) -> Route
         .layer(open)
         .route("/", get(rooms_page))
         .route("/{room}/", get(player_page))
-        .route("/assets/{name}", get(assets::asset))
+        .route("/assets/{name}", get(html::asset))
         .route("/dashboard", get(async || Redirect::permanent("dashboard/")))
-        .route("/dashboard/", get(pages::dashboard))
+        .route("/dashboard/", get(html::dashboard))
         .route("/dashboard/config.json", get(dashboard_config))
-        .route("/dashboard/assets/{name}", get(assets::of_dashboard))
+        .route("/dashboard/assets/{name}", get(html::asset_of_dashboard))
         .route("/healthz", get(health::health))
         .route("/metrics", get(metrics::metrics))
-        .fallback(async || pages::missing("/", "No such page", "There is nothing at this address."))
+        .fallback(async || html::missing("/", "No such page", "There is nothing at this address."))
         .with_state(shared)
         .merge(collectors)
         .merge(crate::archive::http::routes().with_state(rooms))
@@ -90,14 +100,14 @@ async fn count_ingest(State(shared): State<Arc<Shared>>, answer: Response) -> Re
 
 /// `GET /`
 async fn rooms_page(State(shared): State<Arc<Shared>>) -> Response {
-    pages::rooms(shared.rooms.iter().map(|room| (room.name.as_str(), room.title.as_str())))
+    html::rooms(shared.rooms.iter().map(|room| (room.name.as_str(), room.title.as_str())))
 }
 
 /// `GET /{room}/`
 async fn player_page(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response {
     match known(&shared, &name) {
-        Some(room) => pages::player(room.name.as_str(), &room.title),
-        None => pages::missing("../", "No such room", "There is no room of this name here."),
+        Some(room) => html::player(room.name.as_str(), &room.title),
+        None => html::missing("../", "No such room", "There is no room of this name here."),
     }
 }
 

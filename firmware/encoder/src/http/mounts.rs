@@ -11,7 +11,9 @@ use futures_util::stream;
 
 use super::metrics::Sent;
 use super::state::Shared;
-use super::{answer, find, pages};
+use pages::answer;
+
+use super::{find, html};
 use crate::room::Room;
 use crate::room::mounts::{FLV_HIGH, LOOP};
 
@@ -55,7 +57,7 @@ pub(super) async fn at_root(
             "there are several rooms here: ask for /ROOM/{name}; / lists the rooms"
         ));
     }
-    pages::missing("./", "No such page", "There is no room or stream of this name here.")
+    html::missing("./", "No such page", "There is no room or stream of this name here.")
 }
 
 fn serve(shared: &Shared, room: &Room, name: &str, method: &Method) -> Response {

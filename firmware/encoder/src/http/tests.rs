@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use watchdog::board::Board;
 
+use pages::listener::{bind, serve};
+
 use super::*;
 use crate::archive::Archive;
 use crate::fanout::{self, Frame, Mount};
@@ -319,7 +321,7 @@ async fn a_client_that_reads_nothing_is_dropped() {
     let mount = house.mount("webcast-high.flv").clone();
     mount.set_header(Bytes::from_static(b"FLV"));
     mount.push(Frame { data: Bytes::from_static(b"tag"), sync: true });
-    let limits = Limits { write_stall: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits { write_stall: Duration::from_millis(300), ..LIMITS };
     let (address, _cancel) = house.serve(limits).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(b"GET /demo/loop.raw HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -339,7 +341,7 @@ async fn a_client_that_reads_stays() {
     let mount = house.mount("webcast-high.flv").clone();
     mount.set_header(Bytes::from_static(b"FLV"));
     mount.push(Frame { data: Bytes::from_static(b"tag"), sync: true });
-    let limits = Limits { write_stall: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits { write_stall: Duration::from_millis(300), ..LIMITS };
     let (address, cancel) = house.serve(limits).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(b"GET /demo/loop.raw HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -359,7 +361,7 @@ async fn a_client_that_reads_stays() {
 #[tokio::test]
 async fn connections_beyond_the_limit_get_an_answer() {
     let house = house(&["demo"], 10);
-    let limits = Limits { connections: 1, ..Limits::default() };
+    let limits = Limits { connections: 1, ..LIMITS };
     let (address, _cancel) = house.serve(limits).await;
     let mut first = TcpStream::connect(address).await.unwrap();
     first.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();

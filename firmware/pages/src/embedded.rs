@@ -1,7 +1,8 @@
-//! The pages, embedded in the binary: scripts and styles under names that carry their hash, and
-//! the HTML templates that name them.
+//! Files that the binary holds: scripts and styles under names that carry their hash, and the
+//! templates that name them. Beside `name` there may be `name.gz`, the same packed.
 
-use axum::extract::Path;
+use std::borrow::Cow;
+
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
 };
@@ -10,25 +11,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use super::answer;
+use crate::answer;
 
-#[derive(RustEmbed)]
-#[folder = "../../web/dist"]
-struct Dist;
-
-/// `GET /assets/{name}`: for ever, since another content has another name.
-pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    serve("assets", &name, &headers)
-}
-
-/// `GET /dashboard/assets/{name}`: the same for the dashboard, whose folder is whole by itself.
-pub(super) async fn of_dashboard(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    serve("dashboard/assets", &name, &headers)
-}
-
-fn serve(folder: &str, name: &str, headers: &HeaderMap) -> Response {
-    let Some(file) = Dist::get(&format!("{folder}/{name}")).filter(|_| !name.ends_with(".gz"))
-    else {
+/// The answer to `GET folder/name` with the request's `headers`: the file, which may be kept for
+/// ever since another content has another name.
+pub fn asset<Files: RustEmbed>(folder: &str, name: &str, headers: &HeaderMap) -> Response {
+    let path = format!("{folder}/{name}");
+    let Some(file) = Files::get(&path).filter(|_| !name.ends_with(".gz")) else {
         return answer::not_found(format!("there is no asset {name:?} in this version"));
     };
     let tag = etag(&file);
@@ -42,7 +31,7 @@ fn serve(folder: &str, name: &str, headers: &HeaderMap) -> Response {
         return (StatusCode::NOT_MODIFIED, out).into_response();
     }
     if takes_gzip(headers)
-        && let Some(packed) = Dist::get(&format!("{folder}/{name}.gz"))
+        && let Some(packed) = Files::get(&format!("{path}.gz"))
     {
         out.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         return (out, body(packed)).into_response();
@@ -50,16 +39,17 @@ fn serve(folder: &str, name: &str, headers: &HeaderMap) -> Response {
     (out, body(file)).into_response()
 }
 
-/// A template's text. Missing ones cannot be: the build looks for them.
-pub(super) fn template(name: &str) -> String {
-    Dist::get(name)
+/// A template's text. A missing one is empty: whoever embeds tests that it is there.
+#[must_use]
+pub fn template<Files: RustEmbed>(name: &str) -> String {
+    Files::get(name)
         .map_or_else(String::new, |file| String::from_utf8_lossy(&file.data).into_owned())
 }
 
 fn body(file: EmbeddedFile) -> Bytes {
     match file.data {
-        std::borrow::Cow::Borrowed(data) => Bytes::from_static(data),
-        std::borrow::Cow::Owned(data) => Bytes::from(data),
+        Cow::Borrowed(data) => Bytes::from_static(data),
+        Cow::Owned(data) => Bytes::from(data),
     }
 }
 
@@ -73,6 +63,7 @@ fn etag(file: &EmbeddedFile) -> HeaderValue {
     HeaderValue::try_from(tag).unwrap_or_else(|_| HeaderValue::from_static("W/\"0\""))
 }
 
+/// Whether gzip is accepted (RFC 9110, section 12.5.3).
 fn takes_gzip(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).any(|value| {
         value.split(',').any(|item| {
@@ -101,50 +92,59 @@ mod tests {
     use super::*;
     use http_body_util::BodyExt as _;
 
+    #[derive(RustEmbed)]
+    #[folder = "../../web/dist"]
+    struct Dist;
+
     fn script() -> String {
         let found = Dist::iter().find(|name| name.starts_with("assets/player-"));
         found.unwrap().strip_prefix("assets/").unwrap().to_owned()
     }
 
+    fn get(name: &str, headers: &HeaderMap) -> Response {
+        asset::<Dist>("assets", name, headers)
+    }
+
     #[tokio::test]
     async fn assets_are_immutable_and_packed_for_those_who_ask() {
         let mut ask = HeaderMap::new();
-        let plain = asset(Path(script()), ask.clone()).await;
+        let plain = get(&script(), &ask);
         assert_eq!(plain.headers()[CONTENT_TYPE], "text/javascript; charset=utf-8");
         assert!(plain.headers()[CACHE_CONTROL].to_str().unwrap().contains("immutable"));
         assert!(!plain.headers().contains_key(CONTENT_ENCODING));
         ask.insert(ACCEPT_ENCODING, HeaderValue::from_static("deflate, GZIP;q=0.5, br"));
-        let packed = asset(Path(script()), ask.clone()).await;
+        let packed = get(&script(), &ask);
         assert_eq!(packed.headers()[CONTENT_ENCODING], "gzip");
         let size = |response: Response| async {
             response.into_body().collect().await.unwrap().to_bytes().len()
         };
         assert!(size(packed).await < size(plain).await);
         ask.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip;q=0"));
-        assert!(!asset(Path(script()), ask).await.headers().contains_key(CONTENT_ENCODING));
+        assert!(!get(&script(), &ask).headers().contains_key(CONTENT_ENCODING));
     }
 
-    #[tokio::test]
-    async fn a_known_tag_is_not_sent_again() {
-        let first = asset(Path(script()), HeaderMap::new()).await;
+    #[test]
+    fn a_known_tag_is_not_sent_again() {
+        let first = get(&script(), &HeaderMap::new());
         let mut ask = HeaderMap::new();
         ask.insert(IF_NONE_MATCH, first.headers()[ETAG].clone());
-        assert_eq!(asset(Path(script()), ask).await.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(get(&script(), &ask).status(), StatusCode::NOT_MODIFIED);
     }
 
-    #[tokio::test]
-    async fn only_assets_are_served_as_assets() {
+    #[test]
+    fn only_assets_are_served_as_assets() {
         for name in ["../player.html", "nothing.js", "", ".built"] {
-            let answer = asset(Path(name.to_owned()), HeaderMap::new()).await;
+            let answer = get(name, &HeaderMap::new());
             assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{name}");
         }
     }
 
     #[test]
     fn every_asset_that_a_page_names_is_there() {
-        for page in ["player.html", "rooms.html", "missing.html", "dashboard/index.html"] {
-            let folder = page.strip_suffix("index.html").unwrap_or("");
-            let html = template(page);
+        let pages = ["player.html", "rooms.html", "missing.html", "dashboard/index.html", "box/box.html"];
+        for page in pages {
+            let folder = page.rsplit_once('/').map_or(String::new(), |(it, _)| format!("{it}/"));
+            let html = template::<Dist>(page);
             let mut found = 0;
             for part in html.split("assets/").skip(1) {
                 let name = part.split(['"', '\'']).next().unwrap();

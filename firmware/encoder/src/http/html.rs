@@ -3,22 +3,32 @@
 //! They are usable without JavaScript (links to rooms and to streams), and everything in them is
 //! addressed relative to the page, so that a proxy may serve them under any path.
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderName, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use pages::embedded;
+use pages::template::{Terms, escape, fill, page};
+use rust_embed::RustEmbed;
 
-use super::assets::template;
+#[derive(RustEmbed)]
+#[folder = "../../web/dist"]
+struct Dist;
 
 /// Only ourselves: no page asks a third party for anything. Pages may be framed by a conference's
 /// own site. `blob:` is where Media Source Extensions put the stream.
-const POLICY: &str = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; \
-     object-src 'none'; base-uri 'none'; form-action 'none'";
+const TERMS: Terms = Terms {
+    cache: "no-cache",
+    policy: "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; \
+             object-src 'none'; base-uri 'none'; form-action 'none'",
+};
 
 /// The dashboard goes to a broker elsewhere, and shows pictures that came from there. Nobody may
 /// frame it: it has buttons.
-const DASHBOARD_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; \
-     img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'";
+const DASHBOARD: Terms = Terms {
+    cache: "no-cache",
+    policy: "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; \
+             object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+};
 
 /// The list of rooms: (name, title) each.
 pub(super) fn rooms<'a>(rooms: impl Iterator<Item = (&'a str, &'a str)>) -> Response {
@@ -29,70 +39,43 @@ pub(super) fn rooms<'a>(rooms: impl Iterator<Item = (&'a str, &'a str)>) -> Resp
             "<li><a href=\"{name}/\"><div class=\"picture\"></div><h2>{title}</h2></a></li>"
         ));
     }
-    html(StatusCode::OK, template("rooms.html").replace("{{rooms}}", &items))
+    let html = fill(&embedded::template::<Dist>("rooms.html"), |_, out| out.push_str(&items));
+    page(StatusCode::OK, html, TERMS)
 }
 
 /// A room's player.
 pub(super) fn player(name: &str, title: &str) -> Response {
-    let page = fill(template("player.html"), &[("room", name), ("title", title)]);
-    html(StatusCode::OK, page)
+    html(StatusCode::OK, "player.html", &[("room", name), ("title", title)])
 }
 
 /// A page that is not there; `root` leads to the list of rooms ("../" from a room's page).
 pub(super) fn missing(root: &str, headline: &str, detail: &str) -> Response {
     let values = [("root", root), ("headline", headline), ("detail", detail)];
-    html(StatusCode::NOT_FOUND, fill(template("missing.html"), &values))
+    html(StatusCode::NOT_FOUND, "missing.html", &values)
 }
 
 /// `GET /dashboard/`: all machines, over MQTT.
 pub(super) async fn dashboard() -> Response {
-    with_policy(StatusCode::OK, template("dashboard/index.html"), DASHBOARD_POLICY)
+    page(StatusCode::OK, embedded::template::<Dist>("dashboard/index.html"), DASHBOARD)
 }
 
-fn html(status: StatusCode, page: String) -> Response {
-    with_policy(status, page, POLICY)
+/// `GET /assets/{name}`
+pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    embedded::asset::<Dist>("assets", &name, &headers)
 }
 
-fn with_policy(status: StatusCode, page: String, policy: &'static str) -> Response {
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, "no-cache"),
-        (HeaderName::from_static("content-security-policy"), policy),
-        (HeaderName::from_static("referrer-policy"), "no-referrer"),
-        (HeaderName::from_static("x-content-type-options"), "nosniff"),
-    ];
-    (status, headers, page).into_response()
+/// `GET /dashboard/assets/{name}`: the same for the dashboard, whose folder is whole by itself.
+pub(super) async fn asset_of_dashboard(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    embedded::asset::<Dist>("dashboard/assets", &name, &headers)
 }
 
-/// Fills each `{{key}}`. One pass over the template: what is filled in is never read as a key.
-fn fill(template: String, values: &[(&str, &str)]) -> String {
-    let mut out = String::with_capacity(template.len() + 256);
-    let mut rest = template.as_str();
-    while let Some((before, after)) = rest.split_once("{{") {
-        out.push_str(before);
-        let (key, left) = after.split_once("}}").unwrap_or((after, ""));
+fn html(status: StatusCode, name: &str, values: &[(&str, &str)]) -> Response {
+    let html = fill(&embedded::template::<Dist>(name), |key, out| {
         if let Some((_, value)) = values.iter().find(|(name, _)| *name == key) {
             out.push_str(&escape(value));
         }
-        rest = left;
-    }
-    out.push_str(rest);
-    out
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-    }
-    out
+    });
+    page(status, html, TERMS)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Answers that say no: JSON with a code, a sentence and what to do, like the ingest's.
+//! Answers that say no: JSON with a code, a sentence and what to do, as everywhere in Backrow.
 
 use axum::Json;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
@@ -7,18 +7,18 @@ use axum::response::{IntoResponse, Response};
 use protocol::ingest::Problem;
 
 /// 404 with a reason.
-pub(super) fn not_found(message: impl Into<String>) -> Response {
+pub fn not_found(message: impl Into<String>) -> Response {
     problem(StatusCode::NOT_FOUND, Problem::new("not-found", message))
 }
 
 /// 503: not now; ask again in `seconds`.
-pub(super) fn later(code: &str, message: impl Into<String>, seconds: u16) -> Response {
+pub fn later(code: &str, message: impl Into<String>, seconds: u16) -> Response {
     let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, Problem::new(code, message));
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     answer
 }
 
 /// `status` with `problem`, never cached.
-pub(super) fn problem(status: StatusCode, problem: Problem) -> Response {
+pub fn problem(status: StatusCode, problem: Problem) -> Response {
     (status, [(CACHE_CONTROL, "no-store")], Json(problem)).into_response()
 }
