@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn every_asset_that_a_page_names_is_there() {
-        let pages = ["player.html", "rooms.html", "missing.html", "dashboard/index.html", "box/box.html"];
+        let pages =
+            ["player.html", "rooms.html", "missing.html", "dashboard/index.html", "box/box.html"];
         for page in pages {
             let folder = page.rsplit_once('/').map_or(String::new(), |(it, _)| format!("{it}/"));
             let html = template::<Dist>(page);

@@ -257,6 +257,9 @@ mod tests {
         let mut answer = String::new();
         second.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-        assert!(answer.ends_with("content-length: 9\r\nconnection: close\r\n\r\nNo room.\n"), "{answer}");
+        assert!(
+            answer.ends_with("content-length: 9\r\nconnection: close\r\n\r\nNo room.\n"),
+            "{answer}"
+        );
     }
 }

@@ -127,6 +127,14 @@ async fn a_signal_that_fails_and_comes_back_and_sound_from_a_card() {
     stage.goes_on(&session).await;
     watch.lap("after no signal");
 
+    // The laptop changes its resolution: the device tells of other timings.
+    control("dv_timings_signal_mode=4").await;
+    stage.goes_on(&session).await;
+    control("dv_timings_signal_mode=0").await;
+    stage.component(180, "capture", |it| it["mood"] == "happy").await;
+    stage.goes_on(&session).await;
+    watch.lap("after other timings");
+
     // The driver loses the device and finds it again.
     machine.ssh("echo vivid.0 > /sys/bus/platform/drivers/vivid/unbind").await;
     stage.goes_on(&session).await;

@@ -7,12 +7,11 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, FORWARDED, USER_AGENT};
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-
-use super::metrics::{Sent, Served};
-use super::state::Shared;
 use pages::answer;
 
 use super::find;
+use super::metrics::{Sent, Served};
+use super::state::Shared;
 use crate::http::viewers::{id_text, with_id};
 use crate::room::Room;
 

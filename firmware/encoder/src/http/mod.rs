@@ -14,9 +14,9 @@ mod api;
 mod audience;
 mod health;
 mod hls;
+mod html;
 mod metrics;
 mod mounts;
-mod html;
 mod state;
 mod viewers;
 
@@ -32,9 +32,9 @@ use axum::http::{Method, header};
 use axum::middleware;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use protocol::names::RoomName;
 use pages::answer;
 use pages::listener::{Full, Limits};
+use protocol::names::RoomName;
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{Any, CorsLayer};
 

@@ -8,11 +8,10 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use pages::answer;
 
 use super::metrics::Sent;
 use super::state::Shared;
-use pages::answer;
-
 use super::{find, html};
 use crate::room::Room;
 use crate::room::mounts::{FLV_HIGH, LOOP};
