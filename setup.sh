@@ -4,6 +4,7 @@
 #   ./setup.sh test   what `make test` needs besides
 #   ./setup.sh arm    what `make bench-image ARCHITECTURE=aarch64` needs besides
 set -euo pipefail
+cd "$(dirname "$0")"
 
 run_packages=(
   # building
@@ -28,9 +29,14 @@ test_packages=(
   # images and flash.sh
   bmap-tools fdisk genimage zstd xz-utils
   mmdebstrap squashfs-tools grub-common rauc systemd kmod cpio
-  # Debian packages
+  # Debian packages, and what cloud-init needs to look through the user data
   debhelper
+  python3-configobj python3-jinja2 python3-jsonpatch python3-jsonschema python3-netifaces
+  python3-oauthlib python3-requests python3-yaml
 )
+# Installed, one would set this machine up at its next start and the other would take port 80. They
+# are only unpacked, into target/unpacked.
+unpacked_packages=(cloud-init caddy)
 arm_packages=(
   # the bench image for ARM, built on a PC
   qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
@@ -46,6 +52,11 @@ case "${1:-run}" in
 esac
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# Runs a command as root.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
 
 missing=()
 for package in "${packages[@]}"; do
@@ -63,20 +74,35 @@ if [ ${#missing[@]} -gt 0 ]; then
     say "this is not Debian; please install what these Debian packages hold: ${missing[*]}"
     exit 1
   fi
-  sudo=()
-  if [ "$(id -u)" != 0 ]; then
-    if ! command -v sudo >/dev/null; then
-      say "not root and no sudo: as root, run: apt-get install ${missing[*]}"
-      exit 1
-    fi
-    sudo=(sudo)
+  if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+    say "not root and no sudo: as root, run: apt-get install ${missing[*]}"
+    exit 1
   fi
   say "installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  "${sudo[@]}" apt-get update -qq
+  as_root apt-get update -qq
   # A broker started by its Debian package would hold port 1883; Backrow starts its own.
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
     "${missing[@]}" >/dev/null
+fi
+
+# Fetches a package and unpacks it; the lists of packages may be old, or not be there yet.
+unpack() {
+  local package=$1 folder
+  folder=$(mktemp -d -p target/unpacked)
+  (
+    cd "$folder"
+    apt-get download -qq "$package" || { as_root apt-get update -qq; apt-get download -qq "$package"; }
+    dpkg-deb -x "$package"_*.deb .
+    rm "$package"_*.deb
+  )
+  mv "$folder" "target/unpacked/$package"
+}
+
+if [ "${1:-run}" = test ]; then
+  mkdir -p target/unpacked
+  for package in "${unpacked_packages[@]}"; do
+    [ -d "target/unpacked/$package" ] || { say "unpacking $package"; unpack "$package"; }
+  done
 fi
 
 if ! command -v cargo >/dev/null; then
