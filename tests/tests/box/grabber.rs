@@ -97,8 +97,8 @@ async fn a_signal_that_fails_and_comes_back_and_sound_from_a_card() {
     stage.goes_on(&session).await;
     watch.lap("live from vivid");
     let levels = |it: &serde_json::Value| {
-        it["capture"]["levels_db"].as_array().is_some_and(|levels| {
-            levels.iter().any(|level| level.as_f64().is_some_and(|level| level > -40.0))
+        it["capture"]["audio"].as_array().is_some_and(|channels| {
+            channels.iter().any(|it| it["rms_db"].as_f64().is_some_and(|level| level > -40.0))
         })
     };
     stage.told.wait(patience(120), "backrow/box/health", levels).await;
