@@ -1,7 +1,8 @@
 //! The event's authority and the certificates that it signs: one for each machine, whose name is its
 //! user name at the broker; one for the broker; one for the operator.
 //!
-//! `authority.key` is never sent anywhere.
+//! `authority.key` is never sent anywhere. The operator's certificate alone is made for signing, too:
+//! what `backrow push` brings over the broker ([`PURPOSE`]).
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use protocol::names::DeviceName;
+use protocol::{
+    names::DeviceName,
+    push::{PURPOSE, PURPOSE_DER},
+};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
@@ -28,6 +32,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use sha2::{Digest as _, Sha256};
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use crate::event::{Event, Problem};
 
@@ -116,7 +121,9 @@ impl Certificates {
             match (read("pem"), read("key")) {
                 (Ok(certificate), Ok(key)) => {
                     let pair = Pair { certificate, key };
-                    match fault(&pair, &verifier, now) {
+                    let unfit =
+                        || (name == OPERATOR).then(|| unfit(&pair, &authority, now)).flatten();
+                    match fault(&pair, &verifier, now).or_else(unfit) {
                         Some(why) => tell(&name, why),
                         None => {
                             pairs.insert(name, pair);
@@ -183,10 +190,12 @@ pub fn make(event: &Event, now: Timestamp) -> Result<Vec<String>, CertificateFau
     let mut made = Vec::new();
     for name in names {
         let read = |end: &str| fs::read_to_string(folder.join(format!("{name}.{end}"))).ok();
-        if let (Some(certificate), Some(key)) = (read("pem"), read("key"))
-            && fault(&Pair { certificate, key }, &verifier, later).is_none()
-        {
-            continue;
+        if let (Some(certificate), Some(key)) = (read("pem"), read("key")) {
+            let pair = Pair { certificate, key };
+            let fit = || name != OPERATOR || unfit(&pair, &authority, later).is_none();
+            if fault(&pair, &verifier, later).is_none() && fit() {
+                continue;
+            }
         }
         let host = (name == BROKER).then_some(host);
         let pair = signed(&name, host, &issuer, now).map_err(|error| {
@@ -276,6 +285,9 @@ fn signed(
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if name == OPERATOR {
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::Other(PURPOSE.to_vec()));
+    }
     if let Some(host) = host {
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         params.subject_alt_names.push(match host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -350,6 +362,23 @@ fn fault(pair: &Pair, verifier: &Arc<dyn ClientCertVerifier>, at: Timestamp) -> 
         Ok(_) => None,
         Err(_) => Some("the key beside it is not its own".to_owned()),
     }
+}
+
+/// Why the operator's certificate, which is good otherwise, cannot sign what is pushed.
+fn unfit(pair: &Pair, authority: &str, at: Timestamp) -> Option<String> {
+    let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).ok()?;
+    let trusted = CertificateDer::from_pem_slice(authority.as_bytes()).ok()?;
+    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    let provider = ring::default_provider();
+    let algorithms = provider.signature_verification_algorithms.all;
+    let usage = KeyUsage::required(PURPOSE_DER);
+    let verified = anchor_from_trusted_cert(&trusted).and_then(|anchor| {
+        let signer = EndEntityCert::try_from(&certificate)?;
+        signer.verify_for_usage(algorithms, &[anchor], &[], now, usage, None, None).map(drop)
+    });
+    let why = "it is not made for signing settings; `backrow certificates` renews it";
+    verified.is_err().then(|| why.to_owned())
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub enum Topic {
     Preview,
     /// Configuration pushed to the device.
     Config,
+    /// Retained: what the device made of that.
+    ConfigState,
     /// An order to the device.
     Command,
     /// The device's answer to one.
@@ -99,6 +101,7 @@ impl Topic {
             Self::Event => "event",
             Self::Preview => "preview",
             Self::Config => "config",
+            Self::ConfigState => "config/state",
             Self::Command => "command",
             Self::CommandAck => "command/ack",
         };
@@ -124,6 +127,7 @@ impl Topic {
             "event" => Self::Event,
             "preview" => Self::Preview,
             "config" => Self::Config,
+            "config/state" => Self::ConfigState,
             "command" => Self::Command,
             "command/ack" => Self::CommandAck,
             _ => match leaf.strip_prefix("component/") {
@@ -143,7 +147,10 @@ impl Topic {
     /// Whether the broker keeps the last message for whoever subscribes later.
     #[must_use]
     pub fn retained(&self) -> bool {
-        matches!(self, Self::State | Self::Birth | Self::Component(_) | Self::Config)
+        matches!(
+            self,
+            Self::State | Self::Birth | Self::Component(_) | Self::Config | Self::ConfigState
+        )
     }
 }
 
@@ -161,6 +168,7 @@ mod tests {
             Just(Topic::Event),
             Just(Topic::Preview),
             Just(Topic::Config),
+            Just(Topic::ConfigState),
             Just(Topic::Command),
             Just(Topic::CommandAck),
         ]

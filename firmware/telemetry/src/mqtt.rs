@@ -4,7 +4,7 @@
 //! board, events, numbers, preview ──▶ outbox (bounded) ──one message at a time──▶ broker
 //! answers to commands ─────────────▶    gauges: newest wins                         │
 //!                                       events: in order, the oldest dropped and counted
-//!                     commands ◀────────────────────────────────────────────────────┘
+//!      commands, configuration ◀────────────────────────────────────────────────────┘
 //!
 //!   ┌─▶ connecting ──accepted──▶ connected: init, birth, moods, ready ──cancel──▶ disconnected
 //!   │        │ refused, no answer     │ lost
@@ -26,7 +26,7 @@ use std::{fmt, time::Duration};
 pub use self::connect::{explain, tls};
 
 use bytes::Bytes;
-use protocol::{command::Ack, config::Mqtt, names::DeviceName, payload::Birth};
+use protocol::{command::Ack, config::Mqtt, names::DeviceName, payload::Birth, push::ConfigState};
 use serde_json::{Map, Value};
 use tokio::{
     sync::{mpsc, watch},
@@ -94,6 +94,8 @@ pub struct Reporter {
     component: &'static str,
     commands: Option<mpsc::Sender<Incoming>>,
     answers: Option<mpsc::Receiver<Ack>>,
+    configs: Option<mpsc::Sender<Incoming>>,
+    config_state: Option<watch::Receiver<Option<ConfigState>>>,
     numbers: Numbers,
     preview: Option<watch::Receiver<Option<Bytes>>>,
     periods: Periods,
@@ -125,6 +127,8 @@ impl Reporter {
             component,
             commands: None,
             answers: None,
+            configs: None,
+            config_state: None,
             numbers: Box::new(Map::new),
             preview: None,
             periods: Periods::default(),
@@ -152,6 +156,18 @@ impl Reporter {
     ) -> Self {
         self.commands = Some(commands);
         self.answers = Some(answers);
+        self
+    }
+
+    /// Hears the revisions that are pushed to the device, and tells what it made of them.
+    #[must_use]
+    pub fn configs(
+        mut self,
+        configs: mpsc::Sender<Incoming>,
+        state: watch::Receiver<Option<ConfigState>>,
+    ) -> Self {
+        self.configs = Some(configs);
+        self.config_state = Some(state);
         self
     }
 

@@ -73,3 +73,25 @@ fn what_is_wrong_with_them_is_told() {
     }
     assert!(said(now()).contains("certificates/operator.pem:1: it is not signed by"));
 }
+
+#[test]
+fn only_the_operators_is_for_signing_and_an_earlier_one_is_renewed() {
+    let dir = tempfile::tempdir().unwrap();
+    let event = conference(dir.path());
+    make(&event, now()).unwrap();
+    let folder = event.certificates();
+    let certificates = Certificates::read(&event, now()).unwrap();
+    let authority = certificates.authority.unwrap();
+    for (name, pair) in &certificates.pairs {
+        assert_eq!(unfit(pair, &authority, now()).is_none(), name == OPERATOR, "{name}");
+    }
+    // As it was made before: for the broker alone.
+    for end in ["pem", "key"] {
+        fs::copy(folder.join(format!("enc.{end}")), folder.join(format!("operator.{end}")))
+            .unwrap();
+    }
+    let problems = Certificates::read(&event, now()).unwrap_err();
+    assert!(problems[0].to_string().contains("not made for signing settings"), "{problems:?}");
+    assert_eq!(make(&event, now()).unwrap(), ["operator"]);
+    Certificates::read(&event, now()).unwrap();
+}

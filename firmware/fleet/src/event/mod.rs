@@ -136,8 +136,8 @@ impl std::str::FromStr for Kind {
 pub struct Machine {
     /// What it is.
     pub kind: Kind,
-    /// What one types after `ssh`.
-    pub host: String,
+    /// What one types after `ssh`; `None` of a box that is reached over the broker alone.
+    pub host: Option<String>,
     /// Whether the user there becomes root by `sudo`.
     pub sudo: bool,
     /// Whether the event's broker runs on it.

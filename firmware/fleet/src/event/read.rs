@@ -133,6 +133,14 @@ fn whole(root: &Tree, dir: &Path, problems: &mut Vec<Problem>) -> Option<Event> 
                        broker = \"mqtts://…\"";
         problems.push(Problem::at(machine.at, message));
     }
+    let far = machines.iter().filter(|(_, machine)| machine.kind == Kind::Box);
+    for (name, machine) in far.filter(|(_, machine)| machine.host.is_none() && !tls) {
+        let message = format!(
+            "[machines.{name}] has no `host`, so it gets its settings over the broker, signed: [event] \
+             needs broker = \"mqtts://…\""
+        );
+        problems.push(Problem::at(machine.at, message));
+    }
     across(&rooms, &machines, problems);
     let (templates, _) = match &templates {
         Some(Node { value: Value::Table(table), at }) => (table, *at),
@@ -192,7 +200,11 @@ fn read_machines(
                 None
             }
         });
-        let host = reader.required("host", "host = \"root@main-hall.local\"");
+        // A box without gets its settings over the broker.
+        let host = match kind {
+            Some(Kind::Box) => reader.text("host"),
+            _ => reader.required("host", "host = \"root@main-hall.local\""),
+        };
         if let Some((host, at)) = host
             && (host.starts_with('-') || host.chars().any(|c| c.is_whitespace() || c.is_control()))
         {
@@ -208,8 +220,8 @@ fn read_machines(
             );
         }
         let settings = reader.settings(SETTINGS);
-        if let (Ok(name), Some(kind), Some((host, _))) = (known, kind, host) {
-            let host = host.to_owned();
+        if let (Ok(name), Some(kind)) = (known, kind) {
+            let host = host.map(|(host, _)| host.to_owned());
             let machine = Machine { kind, host, sudo, broker, rooms: wanted, settings, at: *at };
             machines.insert(name, machine);
         }
@@ -332,7 +344,8 @@ fn across(
     }
     let mut hosts: BTreeMap<(&str, Kind), &DeviceName> = BTreeMap::new();
     for (name, machine) in machines {
-        if let Some(other) = hosts.insert((&machine.host, machine.kind), name) {
+        let Some(host) = &machine.host else { continue };
+        if let Some(other) = hosts.insert((host, machine.kind), name) {
             tell(
                 machine.at,
                 format!("machines \"{other}\" and \"{name}\" are one: the same `host` and kind"),

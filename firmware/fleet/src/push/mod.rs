@@ -9,7 +9,8 @@
 //! unreachable         └─▶ refused: as before
 //! ```
 //! * [`decide`], [`trial`], [`order`], [`outcome`] and [`diff`] decide; all are pure.
-//! * [`ssh`] speaks with a machine, in the words of `wire`; [`watch`] hears the broker. One connection for each machine.
+//! * [`ssh`] speaks with a machine, in the words of `wire`; [`watch`] hears the broker. One connection
+//!   for each machine. A box without `host` is reached over the broker alone, see `over_mqtt`.
 //!
 //! Whatever is lost on the way, every file on a machine is whole, and the machine knows what it had
 //! before: it goes back by itself when we are gone, and else the next push goes back first.
@@ -18,12 +19,14 @@ pub mod decide;
 pub mod diff;
 pub mod order;
 pub mod outcome;
+mod over_mqtt;
+mod sign;
 pub mod ssh;
-pub mod trial;
+pub use protocol::trial;
 pub mod watch;
 mod wire;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use protocol::{
     config::{Mqtt, mqtt::ClientCertificate},
@@ -96,7 +99,9 @@ pub async fn push(
     news: mpsc::UnboundedSender<News>,
 ) -> Result<Vec<Line>, String> {
     let watch = match &event.broker {
-        Some(_) if !options.dry_run => Some(Arc::new(Watch::start(&operator(event)?)?)),
+        Some(_) if !options.dry_run || rendered.iter().any(|wanted| is_far(event, wanted)) => {
+            Some(Arc::new(Watch::start(&operator(event)?)?))
+        }
         _ => None,
     };
     if let Some(watch) = &watch
@@ -113,9 +118,11 @@ pub async fn push(
             let Some(wanted) = rendered.get(next).cloned() else { continue };
             let Some(machine) = event.machines.get(&wanted.machine).cloned() else { continue };
             let (watch, shared) = (watch.clone(), shared.clone());
+            let certificates = event.certificates();
             tasks.spawn(async move {
                 let (options, clock, news) = &*shared;
-                let work = Work { machine, wanted, options, clock, news, watch: watch.as_deref() };
+                let watch = watch.as_deref();
+                let work = Work { machine, wanted, options, clock, news, watch, certificates };
                 (next, work.run().await)
             });
         }
@@ -142,6 +149,11 @@ pub async fn push(
         lines.remove(&at).unwrap_or(held)
     };
     Ok(wanted.map(line).collect())
+}
+
+/// Whether it is reached over the broker alone.
+fn is_far(event: &Event, wanted: &Rendered) -> bool {
+    event.machines.get(&wanted.machine).is_some_and(|machine| machine.host.is_none())
 }
 
 fn is_broker(event: &Event, wanted: &Rendered) -> bool {
@@ -187,6 +199,8 @@ struct Work<'a> {
     clock: &'a SharedClock,
     news: &'a mpsc::UnboundedSender<News>,
     watch: Option<&'a Watch>,
+    /// The folder with the operator's.
+    certificates: PathBuf,
 }
 
 impl Work<'_> {
@@ -196,19 +210,9 @@ impl Work<'_> {
     }
 
     async fn run(self) -> Line {
-        self.tell(format!("connecting to {}", self.machine.host));
-        let Machine { host, sudo, .. } = &self.machine;
-        let opened = Session::open(host, *sudo, &self.wanted.state, &self.options.ssh).await;
-        let (outcome, has) = match opened {
-            Err(fault) => (Outcome::Unreachable(fault.to_string()), None),
-            Ok(mut session) => {
-                let outcome = self.with(&mut session).await;
-                let has = match &outcome {
-                    Outcome::CutOff(_) | Outcome::Stuck(_) => None,
-                    _ => session.revision().map(str::to_owned),
-                };
-                (outcome, Some(has.unwrap_or_else(|| "none".to_owned())))
-            }
+        let (outcome, has) = match &self.machine.host {
+            Some(host) => self.by_ssh(host).await,
+            None => self.over_mqtt().await,
         };
         let (word, why) = outcome.words();
         self.tell(if why.is_empty() { word.to_owned() } else { format!("{word}: {why}") });
@@ -218,6 +222,36 @@ impl Work<'_> {
         };
         let Rendered { machine, revision, .. } = self.wanted;
         Line { machine, wanted: revision.to_string(), has, outcome }
+    }
+
+    async fn by_ssh(&self, host: &str) -> (Outcome, Option<String>) {
+        self.tell(format!("connecting to {host}"));
+        let sudo = self.machine.sudo;
+        let opened = Session::open(host, sudo, &self.wanted.state, &self.options.ssh).await;
+        match opened {
+            Err(fault) => (Outcome::Unreachable(fault.to_string()), None),
+            Ok(mut session) => {
+                let outcome = self.with(&mut session).await;
+                let has = match &outcome {
+                    Outcome::CutOff(_) | Outcome::Stuck(_) => None,
+                    _ => session.revision().map(str::to_owned),
+                };
+                (outcome, Some(has.unwrap_or_else(|| "none".to_owned())))
+            }
+        }
+    }
+
+    /// How a trial goes by what the broker tells.
+    fn verdict(&self, watch: &Watch, trial: &mut Trial) -> Verdict {
+        match (
+            watch.trouble(),
+            trial.look(&watch.said(&self.wanted.machine), self.clock.monotonic()),
+        ) {
+            // Without the broker nothing is known of the machine; and it is the first to say.
+            (Some(trouble), Verdict::Wait(_)) => Verdict::Wait(trouble),
+            (Some(trouble), Verdict::Unwell(_)) => Verdict::Unwell(trouble),
+            (_, verdict) => verdict,
+        }
     }
 
     async fn with(&self, session: &mut Session) -> Outcome {
@@ -326,14 +360,7 @@ impl Work<'_> {
         let end = now().saturating_add(patience);
         loop {
             let verdict = match self.watch {
-                Some(watch) => {
-                    match (watch.trouble(), trial.look(&watch.said(&self.wanted.machine), now())) {
-                        // Without the broker nothing is known of the machine; and it is the first to say.
-                        (Some(trouble), Verdict::Wait(_)) => Verdict::Wait(trouble),
-                        (Some(trouble), Verdict::Unwell(_)) => Verdict::Unwell(trouble),
-                        (_, verdict) => verdict,
-                    }
-                }
+                Some(watch) => self.verdict(watch, &mut trial),
                 None => self.by_systemd(session, &mut asked, (now(), end)).await?,
             };
             match verdict {

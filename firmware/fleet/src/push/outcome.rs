@@ -11,7 +11,7 @@ pub enum Outcome {
     UpToDate,
     /// It has the new revision, and is well with it.
     Pushed,
-    /// `--dry-run`: these files would change.
+    /// `--dry-run`: so many files would change; 0 if only the revision is known.
     WouldChange(usize),
     /// Not begun, because a canary did not do well.
     Held,
@@ -72,6 +72,7 @@ impl Outcome {
         match self {
             Self::UpToDate => ("up to date", String::new()),
             Self::Pushed => ("pushed", String::new()),
+            Self::WouldChange(0) => ("would change", "the files are not seen over MQTT".to_owned()),
             Self::WouldChange(1) => ("would change", "1 file".to_owned()),
             Self::WouldChange(files) => ("would change", format!("{files} files")),
             Self::Held => ("held", "a canary did not do well".to_owned()),

@@ -11,9 +11,12 @@ use protocol::{
     mood::Mood,
     names::DeviceName,
     payload::{Birth, ComponentState, Health, State},
+    push::ConfigState,
     topics::{ROOT, Topic},
 };
-use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
+use rumqttc::{
+    AsyncClient, Event, MqttOptions, Packet, PublishOptions, QoS, TlsConfiguration, Transport,
+};
 use tokio::task::JoinHandle;
 
 use super::trial::Said;
@@ -24,27 +27,44 @@ const MAX_PACKET: u32 = 64 * 1024;
 const MAX_MACHINES: usize = 4096;
 /// Components of one machine that are kept.
 const MAX_COMPONENTS: usize = 1024;
+/// How long the broker may take to confirm a message.
+const TAKEN: Duration = Duration::from_secs(30);
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// What all machines have said. Pure.
 #[derive(Debug, Clone, Default)]
-pub struct Fleet(BTreeMap<DeviceName, Said>);
+pub struct Fleet {
+    said: BTreeMap<DeviceName, Said>,
+    answers: BTreeMap<DeviceName, ConfigState>,
+}
 
 impl Fleet {
     /// What a machine has said.
     #[must_use]
     pub fn of(&self, machine: &DeviceName) -> Said {
-        self.0.get(machine).cloned().unwrap_or_default()
+        self.said.get(machine).cloned().unwrap_or_default()
+    }
+
+    /// What a machine made of what was last pushed to it over the broker.
+    #[must_use]
+    pub fn answer(&self, machine: &DeviceName) -> Option<ConfigState> {
+        self.answers.get(machine).cloned()
     }
 
     /// Takes note of a message; what is not understood is passed over.
     pub fn hear(&mut self, topic: &str, payload: &[u8]) {
         let Ok((machine, topic)) = Topic::parse(topic) else { return };
-        if !self.0.contains_key(&machine) && self.0.len() >= MAX_MACHINES {
+        if !self.said.contains_key(&machine) && self.said.len() >= MAX_MACHINES {
             return;
         }
-        let said = self.0.entry(machine).or_default();
+        if topic == Topic::ConfigState {
+            match serde_json::from_slice::<ConfigState>(payload) {
+                Ok(state) => self.answers.insert(machine.clone(), state),
+                Err(_) => self.answers.remove(&machine),
+            };
+        }
+        let said = self.said.entry(machine).or_default();
         match topic {
             Topic::State => {
                 if let Ok(State { state, .. }) = serde_json::from_slice(payload) {
@@ -80,7 +100,12 @@ impl Fleet {
                     }
                 }
             }
-            Topic::Event | Topic::Preview | Topic::Config | Topic::Command | Topic::CommandAck => {}
+            Topic::ConfigState
+            | Topic::Event
+            | Topic::Preview
+            | Topic::Config
+            | Topic::Command
+            | Topic::CommandAck => {}
         }
     }
 }
@@ -90,6 +115,7 @@ impl Fleet {
 pub struct Watch {
     fleet: Arc<Mutex<Fleet>>,
     trouble: Arc<Mutex<Option<String>>>,
+    client: Arc<Mutex<Option<AsyncClient>>>,
     task: JoinHandle<()>,
 }
 
@@ -115,15 +141,48 @@ impl Watch {
             let config = Arc::new(telemetry::mqtt::tls(broker)?);
             options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
         }
-        let (fleet, trouble) = (Arc::new(Mutex::new(Fleet::default())), Arc::new(Mutex::new(None)));
-        let task = tokio::spawn(listen(options, broker.shown(), fleet.clone(), trouble.clone()));
-        Ok(Self { fleet, trouble, task })
+        let fleet = Arc::new(Mutex::new(Fleet::default()));
+        let (trouble, client) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
+        let ours = (fleet.clone(), trouble.clone(), client.clone());
+        let task = tokio::spawn(listen(options, broker.shown(), ours));
+        Ok(Self { fleet, trouble, client, task })
     }
 
     /// What a machine has said so far.
     #[must_use]
     pub fn said(&self, machine: &DeviceName) -> Said {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner).of(machine)
+    }
+
+    /// What a machine made of what was last pushed to it over the broker.
+    #[must_use]
+    pub fn answer(&self, machine: &DeviceName) -> Option<ConfigState> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner).answer(machine)
+    }
+
+    /// Publishes, and waits until the broker has it.
+    ///
+    /// # Errors
+    /// In words: there is no connection, or the broker does not take it.
+    pub async fn publish(
+        &self,
+        topic: String,
+        payload: Vec<u8>,
+        retain: bool,
+    ) -> Result<(), String> {
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let client = client.ok_or_else(|| {
+            self.trouble().unwrap_or_else(|| "there is no connection to the broker".to_owned())
+        })?;
+        let no = |why: String| format!("the broker does not take {topic}: {why}");
+        let options = PublishOptions::at_least_once().retain(retain);
+        let notice = client
+            .try_publish_tracked(topic.clone(), payload, options)
+            .map_err(|error| no(error.to_string()))?;
+        match tokio::time::timeout(TAKEN, notice.wait_completion_async()).await {
+            Ok(done) => done.map_err(|error| no(error.to_string())),
+            Err(_) => Err(no(format!("no answer within {} s", TAKEN.as_secs()))),
+        }
     }
 
     /// Why nothing is heard, if there is no connection.
@@ -136,8 +195,11 @@ impl Watch {
 async fn listen(
     options: MqttOptions,
     shown: String,
-    fleet: Arc<Mutex<Fleet>>,
-    trouble: Arc<Mutex<Option<String>>>,
+    (fleet, trouble, connected): (
+        Arc<Mutex<Fleet>>,
+        Arc<Mutex<Option<String>>>,
+        Arc<Mutex<Option<AsyncClient>>>,
+    ),
 ) {
     let tell = |what: Option<String>| {
         *trouble.lock().unwrap_or_else(PoisonError::into_inner) = what;
@@ -150,13 +212,15 @@ async fn listen(
         loop {
             match eventloop.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                    for leaf in ["state", "birth", "health", "component/#"] {
+                    for leaf in ["state", "birth", "health", "component/#", "config/state"] {
                         let filter = format!("{ROOT}/+/{leaf}");
                         if let Err(error) = client.try_subscribe(filter, QoS::AtLeastOnce) {
                             tell(Some(format!("the broker at {shown} cannot be asked: {error}")));
                         }
                     }
                     tell(None);
+                    *connected.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(client.clone());
                 }
                 Ok(Event::Incoming(Packet::Publish(publish))) => {
                     if let Ok(topic) = std::str::from_utf8(&publish.topic) {
@@ -166,6 +230,7 @@ async fn listen(
                 }
                 Ok(_) => {}
                 Err(error) => {
+                    connected.lock().unwrap_or_else(PoisonError::into_inner).take();
                     tell(Some(telemetry::mqtt::explain(&error, &shown, &us).1));
                     break;
                 }

@@ -37,6 +37,9 @@ pub(super) struct Builtin {
     pub(super) when: When,
 }
 
+/// Where a box's site and the files that it names are brought.
+pub const BOX_SITE: &str = "/data/backrow/push/site";
+
 const SITE: &str = include_str!("builtin/site.toml");
 const ENCODER: &str = include_str!("builtin/encoder.toml");
 const MOSQUITTO: &str = include_str!("builtin/mosquitto.conf");

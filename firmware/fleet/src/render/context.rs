@@ -70,11 +70,11 @@ fn base(event: &Event, name: &DeviceName, machine: &Machine) -> Values {
     let mut put = |key: &str, value: Value| map.insert(key.to_owned(), value);
     let event_values = BTreeMap::from([("name", event.name.as_str())]);
     put("event", serialized(event_values));
-    let machine_values = BTreeMap::from([
-        ("name", name.as_str()),
-        ("kind", machine.kind.as_str()),
-        ("host", machine.host.as_str()),
-    ]);
+    let mut machine_values =
+        BTreeMap::from([("name", name.as_str()), ("kind", machine.kind.as_str())]);
+    if let Some(host) = &machine.host {
+        machine_values.insert("host", host);
+    }
     put("machine", serialized(machine_values));
     let rooms = rooms(event, machine);
     if machine.kind != Kind::Encoder

@@ -18,7 +18,7 @@ use protocol::{
 };
 use sha2::{Digest as _, Sha256};
 
-pub use self::builtin::Reload;
+pub use self::builtin::{BOX_SITE, Reload};
 use self::{
     builtin::When,
     context::{Settings, context},

@@ -21,8 +21,9 @@ use watchdog::mood::Mood;
 
 use super::{Periods, outbox::state_json};
 
-/// The largest packet that is taken: a command, and its topic.
-const MAX_INCOMING: u32 = 10 * 1024;
+/// The largest packet that is taken: a revision, and its topic. Whoever understands a message bounds
+/// it further.
+const MAX_INCOMING: u32 = protocol::push::MAX_BYTES as u32 + 2 * 1024;
 
 /// The options of one connection. Certificates are read anew each time, so that renewed ones count.
 pub(super) fn options(

@@ -9,6 +9,7 @@ use protocol::{
     command::Ack,
     names::DeviceName,
     payload::{Birth, ComponentState, Event, Health, Lifecycle, State},
+    push::ConfigState,
     topics::{ComponentName, Topic},
 };
 
@@ -33,6 +34,7 @@ pub(super) enum Item {
     Component(ComponentName, ComponentState),
     /// A component that is no more: its retained message is removed.
     Gone(ComponentName),
+    Config(ConfigState),
     Answer(Ack),
     Event(Event),
     Health(Health),
@@ -65,6 +67,8 @@ pub(super) struct Outbox {
     state: Lifecycle,
     /// Each component's state, `None` when it is no more, and whether the broker knows it.
     components: BTreeMap<ComponentName, (Option<ComponentState>, bool)>,
+    /// What became of the last revision, and whether the broker knows it.
+    config: Option<(ConfigState, bool)>,
     health: Option<Health>,
     preview: Option<Bytes>,
     answers: Deque<Ack, MAX_ANSWERS>,
@@ -88,6 +92,7 @@ impl Outbox {
             state_told: None,
             state: Lifecycle::Ready,
             components: BTreeMap::new(),
+            config: None,
             health: None,
             preview: None,
             answers: Deque::new(),
@@ -106,6 +111,9 @@ impl Outbox {
         self.discovery_told = false;
         self.state_told = None;
         for (_, told) in self.components.values_mut() {
+            *told = false;
+        }
+        if let Some((_, told)) = &mut self.config {
             *told = false;
         }
     }
@@ -133,6 +141,12 @@ impl Outbox {
     pub(super) fn set_health(&mut self, health: Health) {
         if self.birth.is_some() {
             self.health = Some(health);
+        }
+    }
+
+    pub(super) fn set_config(&mut self, state: ConfigState) {
+        if self.config.as_ref().is_none_or(|(old, _)| *old != state) {
+            self.config = Some((state, false));
         }
     }
 
@@ -189,6 +203,9 @@ impl Outbox {
         if tells_state && self.state_told != Some(self.state) {
             return Some(Item::State(self.state));
         }
+        if let Some((config, false)) = &self.config {
+            return Some(Item::Config(config.clone()));
+        }
         if let Some(answer) = self.answers.front() {
             return Some(Item::Answer(answer.clone()));
         }
@@ -218,6 +235,11 @@ impl Outbox {
             Item::Gone(name) => {
                 if self.components.get(name).is_some_and(|(now, _)| now.is_none()) {
                     self.components.remove(name);
+                }
+            }
+            Item::Config(config) => {
+                if let Some((now, told)) = &mut self.config {
+                    *told = now == config;
                 }
             }
             Item::Answer(answer) => {
@@ -273,6 +295,7 @@ impl Outbox {
                 (Topic::Component(name.clone()), json(serde_json::to_vec(state)), true)
             }
             Item::Gone(name) => (Topic::Component(name.clone()), Bytes::new(), true),
+            Item::Config(config) => (Topic::ConfigState, json(serde_json::to_vec(config)), true),
             Item::Answer(answer) => (Topic::CommandAck, json(serde_json::to_vec(answer)), true),
             Item::Event(event) => (Topic::Event, json(serde_json::to_vec(event)), true),
             Item::Health(health) => (Topic::Health, json(serde_json::to_vec(health)), false),

@@ -144,8 +144,13 @@ impl<'a> Desk<'a> {
         };
         let (client, eventloop) = AsyncClient::builder(options).capacity(4).build();
         let accepted = Notify::new();
-        let orders = self.reporter.commands.clone().map(|to| (Topic::Command.of(&device), to));
-        let mut pump = pin!(pump(eventloop, &accepted, orders.as_ref()));
+        let Reporter { commands, configs, .. } = self.reporter;
+        let orders: Vec<(String, mpsc::Sender<Incoming>)> =
+            [(Topic::Command, commands), (Topic::Config, configs)]
+                .into_iter()
+                .filter_map(|(topic, to)| Some((topic.of(&device), to.clone()?)))
+                .collect();
+        let mut pump = pin!(pump(eventloop, &accepted, &orders));
         let mut connected: Option<Duration> = None;
         let mut under_way: Option<UnderWay> = None;
         loop {
@@ -165,10 +170,10 @@ impl<'a> Desk<'a> {
                 () = accepted.notified(), if connected.is_none() => {
                     connected = Some(self.sources.clock.monotonic());
                     self.outbox.connected();
-                    if let Some((topic, _)) = &orders
-                        && let Err(error) = client.try_subscribe(topic.as_str(), QoS::AtLeastOnce)
-                    {
-                        tracing::warn!("commands cannot be asked for: {error}");
+                    for (topic, _) in &orders {
+                        if let Err(error) = client.try_subscribe(topic.as_str(), QoS::AtLeastOnce) {
+                            tracing::warn!("{topic} cannot be asked for: {error}");
+                        }
                     }
                     self.sources.board.set(component, Mood::Happy, format!("connected to {shown}"));
                     self.speak_of_dropped();
@@ -295,24 +300,25 @@ impl UnderWay {
 async fn pump(
     mut eventloop: EventLoop,
     accepted: &Notify,
-    orders: Option<&(String, mpsc::Sender<Incoming>)>,
+    orders: &[(String, mpsc::Sender<Incoming>)],
 ) -> ConnectionError {
     loop {
         match eventloop.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => accepted.notify_one(),
             Ok(Event::Incoming(Packet::Publish(publish))) => {
-                let Some((topic, to)) = orders else { continue };
+                let whose = orders.iter().find(|(topic, _)| publish.topic == topic.as_bytes());
+                let Some((topic, to)) = whose else { continue };
                 // An empty message only takes back what the broker kept.
-                if publish.topic != topic.as_bytes() || publish.payload.is_empty() {
+                if publish.payload.is_empty() {
                     continue;
                 }
                 let incoming = Incoming { payload: publish.payload, retained: publish.retain };
                 if to.try_send(incoming).is_err() {
-                    tracing::warn!("too many commands at once; one was passed over");
+                    tracing::warn!("too much at once on {topic}; one message was passed over");
                 }
             }
             Ok(Event::Incoming(Packet::SubAck(answer))) => {
-                tracing::debug!("commands: the broker answered {:?}", answer.return_codes);
+                tracing::debug!("subscribed: the broker answered {:?}", answer.return_codes);
             }
             Ok(Event::Outgoing(Outgoing::Disconnect)) => {
                 tracing::debug!("disconnected");

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use protocol::{
     command::Ack,
     payload::{self, Event as BoardEvent, Health, Lifecycle},
+    push::ConfigState,
     topics::ComponentName,
 };
 use tokio::{
@@ -27,6 +28,7 @@ pub(super) struct Sources<'a> {
     events: broadcast::Receiver<BoardEvent>,
     preview: Option<watch::Receiver<Option<Bytes>>>,
     answers: Option<mpsc::Receiver<Ack>>,
+    config_state: Option<watch::Receiver<Option<ConfigState>>>,
     health_ticks: Interval,
     preview_ticks: Interval,
 }
@@ -50,6 +52,10 @@ impl<'a> Sources<'a> {
         if let Some(preview) = &mut preview {
             preview.mark_changed();
         }
+        let mut config_state = reporter.config_state.clone();
+        if let Some(state) = &mut config_state {
+            state.mark_changed();
+        }
         // What happened before we came is told too.
         let (earlier, events) = board.follow_events();
         for event in earlier {
@@ -64,6 +70,7 @@ impl<'a> Sources<'a> {
             events,
             preview,
             answers,
+            config_state,
             health_ticks: ticks(reporter.periods.health),
             preview_ticks: ticks(reporter.periods.preview),
         }
@@ -82,6 +89,11 @@ impl<'a> Sources<'a> {
                 Err(broadcast::error::RecvError::Closed) => pending().await,
             },
             answer = next_answer(&mut self.answers) => outbox.push_answer(answer),
+            state = next_state(&mut self.config_state) => {
+                if let Some(state) = state {
+                    outbox.set_config(state);
+                }
+            }
             _ = self.health_ticks.tick() => outbox.set_health(self.health(outbox.dropped())),
             _ = self.preview_ticks.tick() => self.take_preview(outbox),
         }
@@ -94,6 +106,11 @@ impl<'a> Sources<'a> {
         }
         while let Some(Ok(answer)) = self.answers.as_mut().map(mpsc::Receiver::try_recv) {
             outbox.push_answer(answer);
+        }
+        if let Some(state) =
+            self.config_state.as_mut().and_then(|it| it.borrow_and_update().clone())
+        {
+            outbox.set_config(state);
         }
         self.moods(outbox);
     }
@@ -143,6 +160,19 @@ impl<'a> Sources<'a> {
             None => {}
         }
     }
+}
+
+/// What became of a revision, when that changes; for ever, when nobody tells. Cancel-safe.
+async fn next_state(
+    from: &mut Option<watch::Receiver<Option<ConfigState>>>,
+) -> Option<ConfigState> {
+    if let Some(state) = from {
+        if state.changed().await.is_ok() {
+            return state.borrow_and_update().clone();
+        }
+        *from = None;
+    }
+    pending().await
 }
 
 /// The next answer to a command; for ever, when there is nobody who answers. Cancel-safe.

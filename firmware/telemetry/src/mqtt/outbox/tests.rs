@@ -297,3 +297,26 @@ fn a_companion_tells_components_answers_and_events_and_nothing_else() {
     assert_eq!(told[0], ("backrow/box-7/command/ack".to_owned(), false, true));
     assert_eq!(told[MAX_ANSWERS].0, "backrow/box-7/event");
 }
+
+#[test]
+fn what_became_of_a_revision_is_kept_by_the_broker_and_told_anew_to_a_new_one() {
+    use protocol::push::{ConfigState, Standing};
+
+    let mut outbox = Outbox::new("box-7".parse().unwrap(), None, None);
+    let state = |standing| ConfigState::new(at(), standing, "because");
+    outbox.set_config(state(Standing::Trial));
+    outbox.set_config(state(Standing::Applied));
+    let item = Item::Config(state(Standing::Applied));
+    let message = outbox.message(&item);
+    assert_eq!(message.topic, "backrow/box-7/config/state");
+    assert!(message.retain && message.surely);
+    assert_eq!(drain(&mut outbox), [item.clone()]);
+    outbox.set_config(state(Standing::Applied));
+    assert_eq!(drain(&mut outbox), []);
+    outbox.connected();
+    // What replaced it on the way is told, too.
+    assert_eq!(outbox.next(), Some(item.clone()));
+    outbox.set_config(state(Standing::Refused));
+    outbox.told(&item);
+    assert_eq!(drain(&mut outbox), [Item::Config(state(Standing::Refused))]);
+}

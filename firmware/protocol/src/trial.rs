@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use protocol::{mood::Mood, payload::Lifecycle};
+use crate::{mood::Mood, payload::Lifecycle};
 
 /// What a machine has said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
