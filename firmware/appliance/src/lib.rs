@@ -4,7 +4,8 @@
 //! ```text
 //! CONFIG (FAT) ─▶ provision ─▶ /run/backrow ─▶ collector, network, ssh, clock
 //!                                   │
-//!                     appliance run ┴─▶ page · screen · MQTT commands · updates · health gate
+//!                     appliance run ┴─▶ page · screen · MQTT commands, pushed settings · updates ·
+//!                                       health gate
 //! ```
 //! [`paths`] says where everything is; nothing else names an absolute path.
 
@@ -17,6 +18,7 @@ pub mod page;
 pub mod paths;
 pub mod programs;
 pub mod provision;
+pub mod push;
 pub mod recovery;
 pub mod status;
 pub mod time;

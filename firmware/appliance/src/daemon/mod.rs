@@ -3,6 +3,7 @@
 //! ```text
 //! collector's status.json ─▶ reached ─▶ network guard, health gate
 //! MQTT commands, page ─▶ desk ─▶ updates, reset, diagnostics
+//! MQTT configuration ─▶ applier ─▶ CONFIG, and back
 //! board ─▶ MQTT (box.*)          picture ─▶ page, screen, lights
 //! ```
 //! None of the parts makes the stream wait, and the stream goes on if this daemon does not. It ends
@@ -20,7 +21,7 @@ use std::{
 
 use anyhow::Context as _;
 use pages::listener;
-use protocol::{config::Site, mood::Mood};
+use protocol::{config::Site, mood::Mood, push::ConfigState};
 use telemetry::{
     life::{self, Pulse},
     mqtt, systemd,
@@ -47,6 +48,7 @@ use crate::{
     paths::Paths,
     programs::Programs,
     provision::requests,
+    push::applier::Applier,
     status::{leds, screen},
     time,
     update::{
@@ -56,7 +58,7 @@ use crate::{
 };
 
 /// The connection to the broker on the board.
-const MQTT: &str = "box.mqtt";
+pub(crate) const MQTT: &str = "box.mqtt";
 /// The page on the board.
 const PAGE: &str = "box.page";
 /// The page's port.
@@ -143,6 +145,9 @@ struct Parts {
     incoming: mpsc::Sender<mqtt::Incoming>,
     answers: std::sync::Mutex<Option<mpsc::Receiver<protocol::command::Ack>>>,
     commands: std::sync::Mutex<Option<(Listener, mpsc::Receiver<mqtt::Incoming>)>>,
+    pushed: mpsc::Sender<mqtt::Incoming>,
+    pushes: std::sync::Mutex<Option<mpsc::Receiver<mqtt::Incoming>>>,
+    config: Arc<watch::Sender<Option<ConfigState>>>,
     pulse: Pulse,
     tasks: TaskTracker,
     working: CancellationToken,
@@ -177,6 +182,7 @@ impl Parts {
         let good = Arc::new(watch::Sender::new(false));
         let (incoming, heard) = mpsc::channel(WAITING);
         let (answer, answers) = mpsc::channel(WAITING);
+        let (pushed, pushes) = mpsc::channel(WAITING);
         let listener = Listener {
             desk: desk.clone(),
             clock: clock.clone(),
@@ -196,6 +202,9 @@ impl Parts {
             incoming,
             answers: std::sync::Mutex::new(Some(answers)),
             commands: std::sync::Mutex::new(Some((listener, heard))),
+            pushed,
+            pushes: std::sync::Mutex::new(Some(pushes)),
+            config: Arc::new(watch::Sender::new(None)),
             pulse: Pulse::default(),
             tasks: TaskTracker::new(),
             working: CancellationToken::new(),
@@ -209,7 +218,8 @@ impl Parts {
         let broker = site.mqtt.clone()?;
         let answers = take(&self.answers)?;
         let reporter = mqtt::Reporter::companion(broker, site.device.clone(), MQTT)
-            .commands(self.incoming.clone(), answers);
+            .commands(self.incoming.clone(), answers)
+            .configs(self.pushed.clone(), self.config.subscribe());
         Some(reporter.spawn(self.board.clone(), self.clock.clone(), self.telling.clone()))
     }
 
@@ -250,6 +260,16 @@ impl Parts {
         // reset, after which the box has no site: they wait for a start with one.
         if has_broker && let Some((listener, heard)) = take(&self.commands) {
             self.tasks.spawn(listener.run(heard, stop()));
+        }
+        if let (Some(site), Some(pushes)) = (&self.site, take(&self.pushes)) {
+            let applier = Applier {
+                system: System::new(self.paths.clone()),
+                clock: self.clock.clone(),
+                board: self.board.clone(),
+                site: site.clone(),
+                told: self.config.clone(),
+            };
+            self.tasks.spawn(applier.run(pushes, stop()));
         }
         self.tasks.spawn(from_config(self.desk.clone(), self.good.subscribe(), stop()));
         self.show(paths);

@@ -46,6 +46,10 @@ impl Partition {
         if !device.exists() {
             return Err("there is no CONFIG partition on this disk".to_owned());
         }
+        // Where there are no partitions, as in a container, a folder does as well.
+        if device.is_dir() {
+            return Ok(Self::folder(device));
+        }
         fs::create_dir_all(&folder)
             .map_err(|error| format!("CONFIG cannot be mounted: {}: {error}", folder.display()))?;
         mount(&device, &folder, "vfat", FLAGS | MountFlags::RDONLY, OPTIONS)

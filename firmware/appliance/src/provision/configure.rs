@@ -1,6 +1,6 @@
-//! Takes a `site.toml` from a folder while the box runs, as `backrow push` brings it: first it is
-//! judged as one on CONFIG would be, then it is put there, and the box set up from it. So it is in
-//! force after the next start, too.
+//! Takes a `site.toml` while the box runs, as `backrow push` brings it by ssh (from a folder) or by
+//! MQTT: first it is judged as one on CONFIG would be, then it is put there, and the box set up from
+//! it. So it is in force after the next start, too.
 
 use std::{
     collections::BTreeMap,
@@ -10,8 +10,10 @@ use std::{
     time::Duration,
 };
 
+use protocol::config::Site;
+
 use super::{
-    accept::{MAX_FILE, Places, SITE, accept, decode},
+    accept::{Accepted, MAX_FILE, Places, Reader, SITE, accept, decode},
     answer::Change,
     config::Partition,
     outcome::{Outcome, Source},
@@ -47,11 +49,12 @@ pub fn configure(args: &ConfigureArgs, paths: &Paths) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let other_network = before != fs::read(&network).ok();
+    let system = System::new(paths.clone());
     let restarted = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())
-        .and_then(|runtime| runtime.block_on(restart(System::new(paths.clone()), other_network)));
+        .and_then(|runtime| runtime.block_on(restart(&system, other_network, &[])));
     match restarted {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -63,7 +66,9 @@ pub fn configure(args: &ConfigureArgs, paths: &Paths) -> ExitCode {
     }
 }
 
-async fn restart(system: System, network: bool) -> Result<(), String> {
+/// Starts anew what reads the settings; the box's own daemon asks for it with `--no-block`, as it is
+/// one of those that end.
+pub(crate) async fn restart(system: &System, network: bool, how: &[&str]) -> Result<(), String> {
     if network {
         // What does not do as told here, the network's guard tells, and goes back.
         if let Err(error) = system.reload().await {
@@ -72,8 +77,8 @@ async fn restart(system: System, network: bool) -> Result<(), String> {
     }
     let late = ["try-restart", "systemd-timesyncd.service", "systemd-journal-upload.service"];
     let ours = ["restart", "backrow-collector.service", "backrow-appliance.service"];
-    let late = programs::good(system.programs.systemctl(&late), BOUND).await;
-    let ours = programs::good(system.programs.systemctl(&ours), BOUND).await;
+    let late = programs::good(system.programs.systemctl(&[how, &late].concat()), BOUND).await;
+    let ours = programs::good(system.programs.systemctl(&[how, &ours].concat()), BOUND).await;
     ours.and(late).map(drop).map_err(|error| error.to_string())
 }
 
@@ -87,17 +92,64 @@ pub fn take(
     folder: &Path,
     hooks: &Hooks,
 ) -> Result<Outcome, Vec<String>> {
-    let mut files = read(folder).map_err(|error| vec![format!("{}: {error}", folder.display())])?;
-    let Some(site) = files.remove(SITE) else {
+    let files = read(folder).map_err(|error| vec![format!("{}: {error}", folder.display())])?;
+    if !files.contains_key(SITE) {
         return Err(vec![format!("there is no {SITE} in {}", folder.display())]);
-    };
-    let (text, _) = decode(&site).map_err(|why| vec![why])?;
-    let (certs, spool) = (paths.run().join("certs"), paths.data().join("recordings"));
-    let places = Places { certs: &certs, spool: spool.is_dir().then_some(&spool) };
+    }
+    put(paths, partition, files, hooks)
+}
+
+/// A site and the files that it names, by name.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
+
+/// Judges a site as one on CONFIG would be; changes nothing.
+///
+/// # Errors
+/// All that is wrong.
+pub(crate) fn judge(paths: &Paths, files: &Files) -> Result<Site, Vec<String>> {
+    let site = files.get(SITE).ok_or_else(|| vec![format!("there is no {SITE}")])?;
+    let (text, _) = decode(site).map_err(|why| vec![why])?;
     let reader =
         |name: &str| files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into());
-    accept(text, Some(&reader), &store::load(paths), places)?;
+    accepted(paths, text, Some(&reader)).map(|accepted| accepted.site)
+}
 
+/// The site that the box keeps, with its secrets, and the files that it names: what [`put`] takes to
+/// bring it back.
+///
+/// # Errors
+/// In words: the box keeps none.
+pub(crate) fn kept(paths: &Paths) -> Result<Files, String> {
+    let kept = store::load(paths).site;
+    let text = kept.ok_or("the box keeps no settings on its data partition")?;
+    let accepted = accepted(paths, &text, None).map_err(|why| why.join("; "))?;
+    let mut files: Files = accepted.files.into_iter().map(|it| (it.name, it.bytes)).collect();
+    files.insert(SITE.to_owned(), text.into_bytes());
+    Ok(files)
+}
+
+fn accepted(
+    paths: &Paths,
+    text: &str,
+    reader: Option<Reader<'_>>,
+) -> Result<Accepted, Vec<String>> {
+    let (certs, spool) = (paths.run().join("certs"), paths.data().join("recordings"));
+    let places = Places { certs: &certs, spool: spool.is_dir().then_some(&spool) };
+    accept(text, reader, &store::load(paths), places)
+}
+
+/// Judges a site and, if it is right, puts it on CONFIG and sets the box up from it.
+///
+/// # Errors
+/// All that is wrong.
+pub(crate) fn put(
+    paths: &Paths,
+    partition: Result<Partition, String>,
+    mut files: Files,
+    hooks: &Hooks,
+) -> Result<Outcome, Vec<String>> {
+    judge(paths, &files)?;
+    let site = files.remove(SITE).unwrap_or_default();
     let mut partition = partition.map_err(|why| vec![why])?;
     let mut changes: Vec<Change> =
         files.into_iter().map(|(name, bytes)| Change::Write(name, bytes)).collect();
@@ -117,8 +169,8 @@ pub fn take(
 }
 
 /// The files of a folder, by name.
-fn read(folder: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
-    let mut files = BTreeMap::new();
+fn read(folder: &Path) -> io::Result<Files> {
+    let mut files = Files::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
