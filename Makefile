@@ -89,7 +89,7 @@ check: setup-test web
 # Everything that parses bytes from outside; the corpus in fuzz/corpus is kept.
 fuzz: setup-test web
 	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-	set -e; for target in command flv register rtmp site spool; do \
+	set -e; for target in command config flv register rtmp site spool; do \
 		work=$$(mktemp -d); \
 		$(FUZZ) run $$target $$work fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1; \

@@ -42,6 +42,11 @@ async fn no_box_can_read_or_write_what_is_anothers() {
         .then_some(())
     })
     .await;
+    // There are secrets in settings.
+    until(SOON, "the operator to hear them", async || {
+        operator.heard("backrow/hall-1/config", "settings").then_some(())
+    })
+    .await;
     let found = "homeassistant/device/hall-1/collector/config";
     assert_eq!(broker.publish("hall-1", found, "found").await, "");
     until(SOON, "Home Assistant to hear", async || home.heard(found, "found").then_some(())).await;
@@ -72,6 +77,8 @@ async fn no_box_can_read_or_write_what_is_anothers() {
     }
     until(SOON, "the markers", async || {
         (other.heard("backrow/attic-1/event", "the last")
+            && wall.heard("backrow/hall-1/event", "the last")
+            && home.heard("backrow/hall-1/event", "the last")
             && own.heard("backrow/hall-1/event", "the last")
             && operator.heard("backrow/attic-1/event", "the last"))
         .then_some(())
@@ -80,6 +87,9 @@ async fn no_box_can_read_or_write_what_is_anothers() {
     for topic in ["state", "command", "config", "event"] {
         let topic = format!("backrow/hall-1/{topic}");
         assert!(!other.heard_part(&topic, ""), "attic-1 hears {topic}");
+    }
+    for hearing in [&wall, &home] {
+        assert!(!hearing.heard_part("backrow/hall-1/config", ""), "settings are overheard");
     }
     assert!(!other.heard_part(found, "") && !own.heard_part("backrow/attic-1/event", ""));
     for hearing in [&own, &operator, &wall, &home] {
