@@ -14,6 +14,7 @@ pub mod collector;
 pub mod count;
 pub mod devices;
 pub mod encoder;
+pub mod far_box;
 pub mod footage;
 pub mod hls;
 pub mod host;

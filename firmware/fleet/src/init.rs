@@ -124,7 +124,7 @@ fn texts(name: &str, wish: &Wish) -> Result<(String, String), InitError> {
         secret.push_str(&format!("[rooms.{room}]\ntoken = \"{}\"\n\n", token()?));
     }
     open.push_str(&format!(
-        "# `host` is what one types after ssh.\n[machines.encoder]\nkind = \"encoder\"\nhost = {}\n\
+        "# `host` is what one types after ssh; a box that none reaches has no `host`.\n[machines.encoder]\nkind = \"encoder\"\nhost = {}\n\
          rooms = \"all\"\nbroker = true\n\n",
         quoted(&format!("root@{host}"))
     ));

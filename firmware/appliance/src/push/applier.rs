@@ -205,8 +205,11 @@ impl Work {
     async fn look(&mut self) {
         let now = self.now();
         if let Some(end) = self.restarting {
-            if now >= end && self.record.pending.is_some() {
-                self.go_back("the box's daemon was not started anew".to_owned()).await;
+            match &self.record.pending {
+                _ if now < end => {}
+                Some(_) => self.go_back("the box could not be started anew with it".into()).await,
+                // What there was before is in place, and does not run yet.
+                None => self.restart(false).await,
             }
             return;
         }
@@ -409,7 +412,8 @@ impl Work {
         let asked = configure::restart(&self.applier.system, network, &["--no-block"]).await;
         if let Err(error) = asked {
             tracing::error!("not all of the box can be started anew: {error}");
-            self.restarting = Some(self.now());
+            let wait = if self.record.pending.is_some() { Duration::ZERO } else { RETRY };
+            self.restarting = Some(self.now().saturating_add(wait));
         }
     }
 }

@@ -1,0 +1,259 @@
+//! `backrow push` to a box that no ssh reaches: the broker as it is rendered, the box's own daemon and
+//! its collector, and an encoder.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test says what it expects by panicking
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use backrow_tests::broker::{free_port, mosquitto};
+use backrow_tests::far_box::FarBox;
+use backrow_tests::process::binary;
+use backrow_tests::{EncoderConfig, EncoderProcess, Process, tool, until};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// For whatever has to start first.
+const SOON: Duration = Duration::from_secs(180);
+/// Tries at a free port for the broker.
+const TRIES: usize = 5;
+/// What of the box's daemons must not start anew when nothing is applied.
+const UNITS: [&str; 2] = ["backrow-collector.service", "backrow-appliance.service"];
+
+/// An event with one box that is there and one that never is, its broker, and its encoder.
+struct Conference {
+    directory: TempDir,
+    port: u16,
+    encoder: EncoderProcess,
+    _broker: Process,
+}
+
+impl Conference {
+    async fn start() -> Self {
+        let encoder = EncoderProcess::start(EncoderConfig::light("main")).await;
+        for _ in 0..TRIES {
+            let directory = tempfile::tempdir().unwrap();
+            let dir = directory.path();
+            std::fs::create_dir(dir.join("event")).unwrap();
+            let address = free_port();
+            write(dir, address.port(), &encoder, &url(&encoder), 16);
+            backrow(dir, &["certificates"]).await;
+            render(dir).await;
+            // Where the files of the machine with the broker would be.
+            let there = dir.join("rendered/hub/etc/mosquitto");
+            let text = std::fs::read_to_string(there.join("conf.d/backrow.conf")).unwrap();
+            let place = there.join("backrow").display().to_string();
+            let text = text.replace("/etc/mosquitto/backrow", &place);
+            if let Some(broker) = mosquitto(dir, &text, address).await {
+                return Self { port: address.port(), directory, encoder, _broker: broker };
+            }
+        }
+        panic!("mosquitto found no free port in {TRIES} tries");
+    }
+
+    fn dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Another revision: with this encoder, and so much memory for what it has not confirmed.
+    fn change(&self, encoder: &str, memory: u32) {
+        write(self.dir(), self.port, &self.encoder, encoder, memory);
+    }
+
+    async fn push(&self, machine: &str, more: &[&str]) -> Pushed {
+        let mut args = vec!["push", "--only", machine, "--settle", "2"];
+        args.extend(more);
+        Pushed(backrow(self.dir(), &args).await)
+    }
+
+    /// The box's site as it is to be.
+    async fn wanted(&self) -> String {
+        render(self.dir()).await;
+        std::fs::read_to_string(files(self.dir()).join("site.toml")).unwrap()
+    }
+
+    /// Arguments that make one of mosquitto's clients come as the operator.
+    fn operator(&self) -> Vec<String> {
+        let file =
+            |name: &str| self.dir().join("event/certificates").join(name).display().to_string();
+        let port = self.port.to_string();
+        let (ca, pem, key) = (file("authority.pem"), file("operator.pem"), file("operator.key"));
+        ["-V", "5", "-h", "127.0.0.1", "-p", &port, "--cafile", &ca, "--cert", &pem, "--key", &key]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    /// What the broker keeps at a topic.
+    async fn kept(&self, topic: &str) -> Option<String> {
+        let mut args = self.operator();
+        args.extend(["-t", topic, "-C", "1", "-W", "5"].map(str::to_owned));
+        let output = tool::output("mosquitto_sub", &args).await;
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.success() && !text.is_empty()).then(|| text.trim_end().to_owned())
+    }
+
+    async fn publish(&self, topic: &str, message: &str) {
+        let file = self.dir().join("message");
+        std::fs::write(&file, message).unwrap();
+        let mut args = self.operator();
+        let file = file.display().to_string();
+        args.extend(["-q", "1", "-r", "-t", topic, "-f", &file].map(str::to_owned));
+        tool::run("mosquitto_pub", &args).await;
+    }
+
+    /// What the box says of what was pushed.
+    async fn state(&self) -> Option<Value> {
+        serde_json::from_str(&self.kept("backrow/b1/config/state").await?).ok()
+    }
+
+    /// Waits until the box refuses, with these words.
+    async fn refused(&self, the_box: &FarBox, words: &str) {
+        let mut last = Value::Null;
+        until(SOON, &format!("the box to refuse: {words}"), async || {
+            last = self.state().await?;
+            let reason = last["reason"].as_str().unwrap_or_default();
+            (last["state"] == "refused" && reason.contains(words)).then_some(())
+        })
+        .await;
+        assert!(!the_box.log().contains("panicked"), "{}", the_box.log());
+    }
+}
+
+fn url(encoder: &EncoderProcess) -> String {
+    format!("http://{}", encoder.http())
+}
+
+fn write(dir: &Path, broker: u16, encoder: &EncoderProcess, url: &str, memory: u32) {
+    let text = format!(
+        "[event]\nname = \"test\"\nbroker = \"mqtts://127.0.0.1:{broker}\"\n\
+         [defaults.encoder]\nurl = \"{url}\"\n[defaults.source]\nkind = \"test\"\n\
+         [defaults.uplink]\nmemory = \"{memory}MiB\"\n\
+         [defaults.video]\nwidth = 64\nheight = 64\nframerate = 5\nbitrate = \"50k\"\n\
+         [rooms.main]\n[rooms.side]\n\
+         [machines.hub]\nkind = \"encoder\"\nhost = \"hub\"\nrooms = \"all\"\nbroker = true\n\
+         [machines.b1]\nkind = \"box\"\nroom = \"main\"\n\
+         [machines.b2]\nkind = \"box\"\nroom = \"side\"\n"
+    );
+    std::fs::write(dir.join("event/event.toml"), text).unwrap();
+    let token = encoder.token();
+    let secret =
+        format!("[rooms.main]\ntoken = \"{token}\"\n[rooms.side]\ntoken = \"token-of-side\"\n");
+    std::fs::write(dir.join("event/event.secret.toml"), secret).unwrap();
+}
+
+/// The box's files as they are rendered.
+fn files(dir: &Path) -> PathBuf {
+    dir.join("rendered/b1/data/backrow/push/site")
+}
+
+async fn render(dir: &Path) {
+    let out = dir.join("rendered").display().to_string();
+    let event = dir.join("event").display().to_string();
+    tool::run(binary("backrow").to_str().unwrap(), &["render".to_owned(), out, event]).await;
+}
+
+/// Runs `backrow COMMAND DIR REST`.
+async fn backrow(dir: &Path, args: &[&str]) -> Output {
+    let event = dir.join("event").display().to_string();
+    let (command, rest) = args.split_first().unwrap();
+    let all: Vec<&str> = [*command, &event].into_iter().chain(rest.iter().copied()).collect();
+    // A push takes longer than other tools.
+    let run = tokio::process::Command::new(binary("backrow")).args(&all).output();
+    tokio::time::timeout(Duration::from_secs(600), run).await.unwrap().unwrap()
+}
+
+/// What came of a push.
+struct Pushed(Output);
+
+impl Pushed {
+    fn expect(&self, status: i32, words: &str, the_box: &FarBox) {
+        let shown = String::from_utf8_lossy(&self.0.stdout);
+        let progress = String::from_utf8_lossy(&self.0.stderr);
+        assert!(
+            self.0.status.code() == Some(status) && shown.contains(words),
+            "{:?} is not {status} with {words:?}\n{shown}\n{progress}\n{}",
+            self.0.status,
+            the_box.log()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_behind_nat_takes_what_is_signed_and_goes_back_when_it_is_not_well() {
+    let conference = Conference::start().await;
+    let good = url(&conference.encoder);
+    let mut the_box = FarBox::flashed(&files(conference.dir()));
+    the_box.power_on();
+    until(SOON, "the box to be at the broker", async || {
+        let dry = conference.push("b1", &["--dry-run"]).await;
+        (dry.0.status.code() == Some(0)).then_some(())
+    })
+    .await;
+    let processes =
+        |the_box: &FarBox| UNITS.map(|unit| the_box.process_of(unit).expect("a daemon"));
+    let fresh = processes(&the_box);
+    let same = conference.push("b1", &["--patience", "120"]).await;
+    same.expect(0, "up to date", &the_box);
+
+    // Applied.
+    conference.change(&good, 17);
+    let dry = conference.push("b1", &["--dry-run"]).await;
+    dry.expect(3, "would change", &the_box);
+    assert_eq!(processes(&the_box), fresh, "looking changes nothing");
+    let first = conference.push("b1", &["--patience", "120"]).await;
+    first.expect(0, "pushed", &the_box);
+    let applied = conference.wanted().await;
+    assert_eq!(the_box.site(), applied);
+    let running = processes(&the_box);
+    assert!(fresh.iter().zip(&running).all(|(old, new)| old != new));
+    let again = conference.push("b1", &["--patience", "120"]).await;
+    again.expect(0, "up to date", &the_box);
+    assert_eq!(processes(&the_box), running);
+    let older = conference.kept("backrow/b1/config").await.unwrap();
+
+    // Not well with it: back, and not taken again by the box as it starts anew.
+    conference.change("http://127.0.0.1:1", 18);
+    let second = conference.push("b1", &["--patience", "40"]).await;
+    second.expect(5, "went back: uplink: ", &the_box);
+    assert_eq!(the_box.site(), applied);
+    the_box.power_off().await;
+    the_box.power_on();
+    let state = until(SOON, "the box to be there again", async || {
+        UNITS.iter().all(|unit| the_box.process_of(unit).is_some()).then_some(())?;
+        conference.state().await
+    })
+    .await;
+    assert_eq!(state["state"], "went_back", "{state}");
+    // What comes after it at the same topic is heard after it.
+    conference.publish("backrow/b1/config", "{").await;
+    conference.refused(&the_box, "not understood").await;
+    assert_eq!(the_box.site(), applied);
+
+    // Refused: changed on the way, another machine's, older, signed by a machine.
+    let running = processes(&the_box);
+    let mut tampered: Value = serde_json::from_str(&older).unwrap();
+    let document = tampered["document"].as_str().unwrap().replace("17MiB", "99MiB");
+    tampered["document"] = document.into();
+    conference.publish("backrow/b1/config", &tampered.to_string()).await;
+    conference.refused(&the_box, "changed after it was signed").await;
+    let away = conference.push("b2", &["--patience", "5"]).await;
+    away.expect(4, "the revision waits there for it", &the_box);
+    let others = conference.kept("backrow/b2/config").await.unwrap();
+    conference.publish("backrow/b1/config", &others).await;
+    conference.refused(&the_box, "it is for the machine b2").await;
+    conference.publish("backrow/b1/config", &older).await;
+    conference.refused(&the_box, "it is older").await;
+    let mut machines: Value = serde_json::from_str(&older).unwrap();
+    let certificate = conference.dir().join("event/certificates/b2.pem");
+    machines["certificates"] = std::fs::read_to_string(certificate).unwrap().into();
+    conference.publish("backrow/b1/config", &machines.to_string()).await;
+    conference.refused(&the_box, "not one for signing settings").await;
+    assert_eq!(the_box.site(), applied);
+    assert_eq!(processes(&the_box), running);
+
+    // And nothing of that is in the way of what is right.
+    conference.change(&good, 19);
+    let third = conference.push("b1", &["--patience", "120"]).await;
+    third.expect(0, "pushed", &the_box);
+    assert_eq!(the_box.site(), conference.wanted().await);
+}
