@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
-use protocol::names::{DeviceName, RoomName};
+use protocol::names::RoomName;
 use tokio::sync::mpsc;
 use watchdog::clock;
 
@@ -19,6 +19,7 @@ use crate::{
     certificates::{self, Certificates},
     event::{self, Event, Problem},
     init::{self, Wish},
+    operate,
     push::{
         self, News, Options,
         outcome::{self, exit},
@@ -42,6 +43,18 @@ pub enum Command {
     Render(RenderArgs),
     /// Brings every machine its files, and takes them back where it is not well with them
     Push(PushArgs),
+    /// How every machine is
+    Status(operate::StatusArgs),
+    /// Starts a machine's daemon anew
+    Restart(operate::RestartArgs),
+    /// Has boxes show themselves, by screen and lights
+    Identify(operate::IdentifyArgs),
+    /// Has boxes install an update, one first; stops when one falls back
+    Update(operate::UpdateArgs),
+    /// What a machine's daemons logged
+    Logs(operate::LogsArgs),
+    /// Fetches what one needs to find out what is wrong with a machine
+    Diag(operate::DiagArgs),
 }
 
 /// An event's folder.
@@ -167,6 +180,12 @@ impl Command {
                 }
             }
             Self::Push(args) => return args.run(),
+            Self::Status(args) => return args.run(),
+            Self::Restart(args) => return args.run(),
+            Self::Identify(args) => return args.run(),
+            Self::Update(args) => return args.run(),
+            Self::Logs(args) => return args.run(),
+            Self::Diag(args) => return args.run(),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -257,20 +276,8 @@ impl PushArgs {
         if self.only.is_empty() {
             return Ok(rendered);
         }
-        let is = |word: &str, name: &DeviceName| {
-            event.machines.get(name).is_some_and(|machine| {
-                name.as_str() == word
-                    || machine.kind.as_str() == word
-                    || machine.rooms.iter().any(|room| room.as_str() == word)
-            })
-        };
-        for word in &self.only {
-            if !event.machines.keys().any(|name| is(word, name)) {
-                return Err(anyhow!("--only {word}: there is no such machine, room or kind"));
-            }
-        }
-        let meant = |machine: &Rendered| self.only.iter().any(|word| is(word, &machine.machine));
-        Ok(rendered.into_iter().filter(meant).collect())
+        let meant = event.meant(&self.only).map_err(|why| anyhow!("--only {why}"))?;
+        Ok(rendered.into_iter().filter(|it| meant.contains(&it.machine)).collect())
     }
 }
 

@@ -13,7 +13,10 @@ mod reader;
 mod templates;
 pub mod tree;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use protocol::{
     config::Url,
@@ -181,6 +184,28 @@ impl Event {
         }
         tree::merge(&mut out, &machine.settings);
         out
+    }
+
+    /// The machines that are meant by these words: their names, or those of their room or kind.
+    ///
+    /// # Errors
+    /// In words: one means no machine.
+    pub fn meant(&self, words: &[String]) -> Result<BTreeSet<DeviceName>, String> {
+        let mut meant = BTreeSet::new();
+        for word in words {
+            let is = |name: &DeviceName, machine: &Machine| {
+                name.as_str() == word
+                    || machine.kind.as_str() == word
+                    || machine.rooms.iter().any(|room| room.as_str() == word)
+            };
+            let these = self.machines.iter().filter(|(name, machine)| is(name, machine));
+            let these: Vec<_> = these.map(|(name, _)| name.clone()).collect();
+            if these.is_empty() {
+                return Err(format!("{word}: there is no such machine, room or kind"));
+            }
+            meant.extend(these);
+        }
+        Ok(meant)
     }
 
     /// Where its certificates are.

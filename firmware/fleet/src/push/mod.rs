@@ -174,7 +174,7 @@ async fn reached(watch: &Watch, clock: &SharedClock) -> Result<(), String> {
 }
 
 /// The operator's way to the broker.
-fn operator(event: &Event) -> Result<Mqtt, String> {
+pub(crate) fn operator(event: &Event) -> Result<Mqtt, String> {
     let (url, _) = event.broker.clone().ok_or("there is no broker in event.toml")?;
     let folder = event.certificates();
     let tls = url.scheme() == "mqtts";

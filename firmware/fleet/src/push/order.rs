@@ -14,6 +14,8 @@ pub struct Order {
     running: BTreeSet<usize>,
     canaries: usize,
     at_once: usize,
+    /// Whoever does not do well stops all, not the canaries alone.
+    strict: bool,
     bad: bool,
 }
 
@@ -27,15 +29,23 @@ impl Order {
             running: BTreeSet::new(),
             canaries: canaries.min(machines),
             at_once: at_once.max(1),
+            strict: false,
             bad: false,
         }
+    }
+
+    /// Nobody begins any more once anybody did not do well.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
     }
 
     /// The machine to begin with now, if one may.
     pub fn begin(&mut self) -> Option<usize> {
         let next = *self.waiting.front()?;
         let canary_ends = self.running.iter().all(|running| *running >= self.canaries);
-        let may = next < self.canaries || (canary_ends && !self.bad);
+        let first = next < self.canaries && !(self.strict && self.bad);
+        let may = first || (canary_ends && !self.bad);
         if !may || self.running.len() >= self.at_once {
             return None;
         }
@@ -46,16 +56,18 @@ impl Order {
 
     /// A machine has come to its end; `good` if it runs what it should.
     pub fn ended(&mut self, machine: usize, good: bool) {
-        if self.running.remove(&machine) && machine < self.canaries && !good {
+        let counts = self.strict || machine < self.canaries;
+        if self.running.remove(&machine) && counts && !good {
             self.bad = true;
         }
     }
 
-    /// Those that will not be begun any more because a canary did not do well.
+    /// Those that will not be begun any more because one did not do well.
     #[must_use]
     pub fn held(&self) -> Vec<usize> {
         if self.bad && self.running.is_empty() {
-            self.waiting.iter().copied().filter(|machine| *machine >= self.canaries).collect()
+            let all = self.strict;
+            self.waiting.iter().copied().filter(|it| all || *it >= self.canaries).collect()
         } else {
             Vec::new()
         }
@@ -74,6 +86,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn in_a_strict_order_anybody_stops_all() {
+        let mut order = Order::new(5, 1, 2).strict();
+        assert_eq!((order.begin(), order.begin()), (Some(0), None), "the canary goes alone");
+        order.ended(0, true);
+        assert_eq!((order.begin(), order.begin(), order.begin()), (Some(1), Some(2), None));
+        order.ended(1, false);
+        assert_eq!((order.begin(), order.is_over()), (None, false), "one is still at it");
+        order.ended(2, true);
+        assert!(order.is_over());
+        assert_eq!(order.held(), [3, 4]);
+    }
 
     proptest! {
         /// However the machines do: each begins at most once, never too many at a time, none of the

@@ -45,6 +45,27 @@ pub struct SshOptions {
     pub options: Vec<String>,
 }
 
+impl SshOptions {
+    /// ssh, so far; what follows is `-T`, the host and what to run there.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new("ssh");
+        if let Some(config) = &self.config {
+            command.arg("-F").arg(config);
+        }
+        // ssh takes the first value that it finds: the operator's come before ours.
+        for option in &self.options {
+            command.arg("-o").arg(option);
+        }
+        for option in
+            ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3"]
+        {
+            command.arg("-o").arg(option);
+        }
+        command
+    }
+}
+
 /// What went wrong in a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -86,19 +107,7 @@ impl Session {
         state: &str,
         options: &SshOptions,
     ) -> Result<Self, Fault> {
-        let mut command = Command::new("ssh");
-        if let Some(config) = &options.config {
-            command.arg("-F").arg(config);
-        }
-        // ssh takes the first value that it finds: the operator's come before ours.
-        for option in &options.options {
-            command.arg("-o").arg(option);
-        }
-        for option in
-            ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3"]
-        {
-            command.arg("-o").arg(option);
-        }
+        let mut command = options.command();
         let sudo = if sudo { "sudo -n " } else { "" };
         let agent = format!("exec {sudo}sh -c '{AGENT}' backrow-agent {state} {ALARM}");
         command.args(["-T", "--", host]).arg(agent);

@@ -110,22 +110,40 @@ impl Fleet {
     }
 }
 
+/// What is made of the messages that are heard.
+pub trait Hears: Default + Send + 'static {
+    /// What is wanted of every machine: filters below its own topic.
+    const TOPICS: &'static [&'static str];
+
+    /// Takes note of a message; what is not understood is passed over.
+    fn hear(&mut self, topic: &str, payload: &[u8]);
+}
+
+impl Hears for Fleet {
+    const TOPICS: &'static [&'static str] =
+        &["state", "birth", "health", "component/#", "config/state"];
+
+    fn hear(&mut self, topic: &str, payload: &[u8]) {
+        Self::hear(self, topic, payload);
+    }
+}
+
 /// A listener at the broker.
 #[derive(Debug)]
-pub struct Watch {
-    fleet: Arc<Mutex<Fleet>>,
+pub struct Watch<Heard = Fleet> {
+    fleet: Arc<Mutex<Heard>>,
     trouble: Arc<Mutex<Option<String>>>,
     client: Arc<Mutex<Option<AsyncClient>>>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Watch {
+impl<Heard> Drop for Watch<Heard> {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Watch {
+impl<Heard: Hears> Watch<Heard> {
     /// Begins to listen.
     ///
     /// # Errors
@@ -141,23 +159,16 @@ impl Watch {
             let config = Arc::new(telemetry::mqtt::tls(broker)?);
             options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
         }
-        let fleet = Arc::new(Mutex::new(Fleet::default()));
+        let fleet = Arc::new(Mutex::new(Heard::default()));
         let (trouble, client) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
         let ours = (fleet.clone(), trouble.clone(), client.clone());
         let task = tokio::spawn(listen(options, broker.shown(), ours));
         Ok(Self { fleet, trouble, client, task })
     }
 
-    /// What a machine has said so far.
-    #[must_use]
-    pub fn said(&self, machine: &DeviceName) -> Said {
-        self.fleet.lock().unwrap_or_else(PoisonError::into_inner).of(machine)
-    }
-
-    /// What a machine made of what was last pushed to it over the broker.
-    #[must_use]
-    pub fn answer(&self, machine: &DeviceName) -> Option<ConfigState> {
-        self.fleet.lock().unwrap_or_else(PoisonError::into_inner).answer(machine)
+    /// Looks at what was heard so far.
+    pub fn look<T>(&self, at: impl FnOnce(&Heard) -> T) -> T {
+        at(&self.fleet.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Publishes, and waits until the broker has it.
@@ -192,11 +203,25 @@ impl Watch {
     }
 }
 
-async fn listen(
+impl Watch {
+    /// What a machine has said so far.
+    #[must_use]
+    pub fn said(&self, machine: &DeviceName) -> Said {
+        self.look(|fleet| fleet.of(machine))
+    }
+
+    /// What a machine made of what was last pushed to it over the broker.
+    #[must_use]
+    pub fn answer(&self, machine: &DeviceName) -> Option<ConfigState> {
+        self.look(|fleet| fleet.answer(machine))
+    }
+}
+
+async fn listen<Heard: Hears>(
     options: MqttOptions,
     shown: String,
     (fleet, trouble, connected): (
-        Arc<Mutex<Fleet>>,
+        Arc<Mutex<Heard>>,
         Arc<Mutex<Option<String>>>,
         Arc<Mutex<Option<AsyncClient>>>,
     ),
@@ -212,7 +237,7 @@ async fn listen(
         loop {
             match eventloop.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                    for leaf in ["state", "birth", "health", "component/#", "config/state"] {
+                    for leaf in Heard::TOPICS {
                         let filter = format!("{ROOT}/+/{leaf}");
                         if let Err(error) = client.try_subscribe(filter, QoS::AtLeastOnce) {
                             tell(Some(format!("the broker at {shown} cannot be asked: {error}")));
