@@ -128,12 +128,15 @@ impl Hears for Fleet {
     }
 }
 
+/// What the listening task and we both have.
+type Kept<T> = Arc<Mutex<T>>;
+
 /// A listener at the broker.
 #[derive(Debug)]
 pub struct Watch<Heard = Fleet> {
-    fleet: Arc<Mutex<Heard>>,
-    trouble: Arc<Mutex<Option<String>>>,
-    client: Arc<Mutex<Option<AsyncClient>>>,
+    fleet: Kept<Heard>,
+    trouble: Kept<Option<String>>,
+    client: Kept<Option<AsyncClient>>,
     task: JoinHandle<()>,
 }
 
@@ -220,11 +223,7 @@ impl Watch {
 async fn listen<Heard: Hears>(
     options: MqttOptions,
     shown: String,
-    (fleet, trouble, connected): (
-        Arc<Mutex<Heard>>,
-        Arc<Mutex<Option<String>>>,
-        Arc<Mutex<Option<AsyncClient>>>,
-    ),
+    (fleet, trouble, connected): (Kept<Heard>, Kept<Option<String>>, Kept<Option<AsyncClient>>),
 ) {
     let tell = |what: Option<String>| {
         *trouble.lock().unwrap_or_else(PoisonError::into_inner) = what;
