@@ -119,7 +119,7 @@ fn check(message: &Message) {
         }
         Topic::Event => drop(parse::<Event>(message)),
         Topic::Preview => {}
-        Topic::Config | Topic::Command | Topic::CommandAck => {
+        Topic::Config | Topic::ConfigState | Topic::Command | Topic::CommandAck => {
             panic!("nobody asked for {}", message.topic)
         }
     }

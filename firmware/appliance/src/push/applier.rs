@@ -55,7 +55,7 @@ pub struct Applier {
 }
 
 /// What came, if it is to be believed; else what could be read of it.
-type Understood = Result<Document, (Option<Document>, String)>;
+type Understood = Result<Document, (Option<Box<Document>>, String)>;
 
 /// The work.
 struct Work {
@@ -267,7 +267,7 @@ impl Work {
         let plain = |refused: Refused| (None, refused.to_string());
         let signed = Signed::parse(&incoming.payload).map_err(plain)?;
         let parsed = Document::parse(&signed.document);
-        let no = |why: String| Err((parsed.clone().ok(), why));
+        let no = |why: String| Err((parsed.clone().ok().map(Box::new), why));
         let authority = self.applier.site.mqtt.as_ref().and_then(|mqtt| mqtt.ca.clone());
         let Some(authority) = authority else {
             return no("this box has no `ca` in [mqtt], so it trusts nobody's signature".to_owned());
@@ -285,7 +285,7 @@ impl Work {
     async fn take(&mut self, incoming: &Incoming) {
         let document = match self.understood(incoming) {
             Ok(document) => document,
-            Err((document, why)) => return self.refuse(document.as_ref(), &why),
+            Err((document, why)) => return self.refuse(document.as_deref(), &why),
         };
         let site = fs::metadata(self.paths().kept().join("site.toml"));
         let since = site.and_then(|site| site.modified()).ok();

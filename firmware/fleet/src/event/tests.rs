@@ -138,6 +138,20 @@ fn a_room_twice_or_in_two_hands_is_a_mistake() {
     assert!(said.contains("room \"side\" is in no encoder's `rooms`"), "{said}");
 }
 
+#[test]
+fn only_a_box_can_do_without_a_host_and_then_it_needs_a_broker_with_encryption() {
+    let far = EVENT.replace("host = \"root@box-1\"\n", "");
+    let event = parse(&far, SECRET, Path::new(".")).unwrap();
+    assert_eq!(event.machines[&device("box-1")].host, None);
+    let said = problems(&far.replace("mqtts://", "mqtt://"), SECRET).join("\n");
+    assert!(
+        said.contains("[machines.box-1] has no `host`, so it gets its settings over"),
+        "{said}"
+    );
+    let said = problems(&EVENT.replace("host = \"laptop\"\n", ""), SECRET).join("\n");
+    assert!(said.contains("`host` is missing in [machines.laptop]"), "{said}");
+}
+
 proptest! {
     #[test]
     fn any_text_is_an_event_or_problems(event in any::<String>(), secret in any::<String>()) {
