@@ -1,5 +1,5 @@
-//! `backrow push` to a box that no ssh reaches: the broker as it is rendered, the box's own daemon and
-//! its collector, and an encoder.
+//! `backrow` and a box that no ssh reaches: pushing to it, looking at it, giving it orders. The broker as
+//! it is rendered, the box's own daemon and its collector, and an encoder.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test says what it expects by panicking
 
 use std::path::{Path, PathBuf};
@@ -256,4 +256,68 @@ async fn a_box_behind_nat_takes_what_is_signed_and_goes_back_when_it_is_not_well
     let third = conference.push("b1", &["--patience", "120"]).await;
     third.expect(0, "pushed", &the_box);
     assert_eq!(the_box.site(), conference.wanted().await);
+}
+
+/// Runs `backrow COMMAND WORDS --event DIR`.
+async fn operate(dir: &Path, args: &[&str]) -> (i32, String) {
+    let event = dir.join("event").display().to_string();
+    let args: Vec<&str> = args.iter().copied().chain(["--event", &event]).collect();
+    let output = tool::output(binary("backrow"), &args).await;
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sees_every_machine_and_gives_a_box_orders() {
+    let conference = Conference::start().await;
+    let dir = conference.dir();
+    let mut the_box = FarBox::flashed(&files(dir));
+    the_box.power_on();
+    // Its numbers are there, and so are rows for those that are not.
+    let mut seen = String::new();
+    let row = until(SOON, "the box to be seen", async || {
+        (_, seen) = operate(dir, &["status", "--json"]).await;
+        let status: Value = serde_json::from_str(&seen).ok()?;
+        let rows = status["machines"].as_array()?.clone();
+        let of = |name: &str| rows.iter().find(|row| row["machine"] == name).cloned();
+        assert_eq!(of("b2")?["why"], "never seen at the broker", "{seen}");
+        of("b1").filter(|row| row["mood"] == "sad" && row["sound_db"].is_number())
+    })
+    .await;
+    assert_eq!((&row["kind"], &row["source"]), (&"box".into(), &"picture".into()), "{row}");
+    assert_eq!(row["rooms"][0], "main");
+    assert!(row["version"].is_string() && row["behind_ms"].is_number(), "{row}");
+    // CONFIG and /data are folders here: what is wrong with this box is told.
+    let (status, said) = operate(dir, &["status", "b1"]).await;
+    assert!(status == 5 && said.contains("picture") && said.contains("box."), "{status} {said}");
+    let (status, said) = operate(dir, &["status"]).await;
+    assert!(status == 5 && said.contains("never seen"), "{status} {said}");
+
+    let (status, said) = operate(dir, &["identify", "b1", "--seconds", "5"]).await;
+    assert!(status == 0 && said.contains("b1  done"), "{status} {said}\n{}", the_box.log());
+    let before = the_box.process_of(UNITS[0]);
+    let (status, said) = operate(dir, &["restart", "b1"]).await;
+    assert!(status == 0 && said.contains("done"), "{status} {said}\n{}", the_box.log());
+    until(SOON, "the collector to start anew", async || {
+        let now = the_box.process_of(UNITS[0]);
+        (now.is_some() && now != before).then_some(())
+    })
+    .await;
+
+    // Who is away is told at once, and who refuses says why.
+    let (status, said) = operate(dir, &["identify", "b2", "hub"]).await;
+    assert!(status == 4 && said.contains("not at the broker"), "{status} {said}");
+    assert!(said.contains("only a box has"), "{said}");
+    let (status, said) = operate(dir, &["update", "http://127.0.0.1:1/x.raucb"]).await;
+    assert!(status == 4 && said.contains("not run from one of the box's own slots"), "{said}");
+    for (words, wrong) in [
+        (&["update", "/tmp/x.raucb"][..], "relative URL"),
+        (&["update", "ftp://x/y"], "must be https:// or http://"),
+        (&["update", "http://x/y", "hub"], "hub: this is no box"),
+        (&["restart"], "required"),
+        (&["restart", "aula"], "aula: there is no such machine"),
+    ] {
+        let (status, said) = operate(dir, words).await;
+        assert!(matches!(status, 1 | 2) && said.contains(wrong), "{words:?}: {status} {said}");
+    }
 }
