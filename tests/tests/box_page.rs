@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use appliance::page::{Action, Answer, Limits, Order, app, bind, serve};
+use appliance::page::{Action, Answer, LIMITS, Order, app};
 use appliance::paths::Paths;
 use appliance::status;
 use backrow_tests::browser::{Browser, PATIENCE};
 use backrow_tests::{CollectorConfig, CollectorProcess, EncoderConfig, EncoderProcess};
 use backrow_tests::{footage, tool, until};
 use jiff::Timestamp;
+use pages::listener::{bind, serve};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
@@ -93,11 +94,10 @@ impl Venue {
             doing,
             self.stop.clone(),
         );
-        let limits = Limits::default();
-        let listener = bind(self.address, &limits).unwrap();
+        let listener = bind(self.address, &LIMITS).unwrap();
         self.address = listener.local_addr().unwrap();
         let page = app(paths, seen, sender);
-        let serving = tokio::spawn(serve(listener, page, limits, self.stop.clone()));
+        let serving = tokio::spawn(serve(listener, page, LIMITS, self.stop.clone()));
         self.serving = vec![looking, serving];
     }
 

@@ -326,11 +326,12 @@ mod tests {
                 let text = serde_json::to_vec(&record).unwrap();
                 record = serde_json::from_slice(&text).unwrap();
                 match what {
-                    0 | 1 if record.pending.is_none() => {
-                        if admit(&record, sequence) == Admission::Take {
-                            prop_assert!(ended.iter().all(|old| *old < sequence));
-                            begin(&mut record, sequence);
-                        }
+                    0 | 1
+                        if record.pending.is_none()
+                            && admit(&record, sequence) == Admission::Take =>
+                    {
+                        prop_assert!(ended.iter().all(|old| *old < sequence));
+                        begin(&mut record, sequence);
                     }
                     2 => {
                         let other = "other".parse().unwrap();
