@@ -410,7 +410,7 @@ async fn a_companion_hears_commands_answers_them_and_leaves_the_device_alone() {
     assert_eq!((&first.payload[..], first.retained), (&b"kept"[..], true));
     // Taking back what was kept, and what nobody could take, are no commands.
     operator.say("backrow/box-7/command", "", true).await;
-    operator.say("backrow/box-7/command", &"x".repeat(20_000), false).await;
+    operator.say("backrow/box-7/command", &"x".repeat(200_000), false).await;
     operator.say("backrow/box-7/command", "now", false).await;
     let second = next().await;
     assert_eq!((&second.payload[..], second.retained), (&b"now"[..], false));
