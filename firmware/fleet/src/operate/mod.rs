@@ -4,12 +4,19 @@
 //! * [`orders`]: orders over MQTT, each with an id and an end: a box carries it out once, however often
 //!   it comes.
 //! * [`remote`]: what goes by ssh, because it does not belong on a broker: logs.
-//! * [`commands`]: the words on the command line.
+//! * [`look`], [`order`] and [`fetch`]: the words on the command line.
 
-pub mod commands;
+mod commands;
+pub mod fetch;
 pub mod heard;
+pub mod look;
+pub mod order;
 pub mod orders;
 pub mod remote;
 pub mod status;
 
-pub use self::commands::{DiagArgs, IdentifyArgs, LogsArgs, RestartArgs, StatusArgs, UpdateArgs};
+pub use self::{
+    fetch::{DiagArgs, LogsArgs},
+    look::StatusArgs,
+    order::{IdentifyArgs, RestartArgs, UpdateArgs},
+};
