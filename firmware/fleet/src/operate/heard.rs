@@ -90,14 +90,15 @@ impl Hears for Heard {
                     return;
                 };
                 let machine = self.machines.entry(name).or_default();
-                if machine.components.len() < MAX_PARTS {
+                let known = machine.components.contains_key(component);
+                if known || machine.components.len() < MAX_PARTS {
                     machine.components.insert(component.to_owned(), state);
                 }
             }
             Topic::CommandAck => {
                 let Ok(ack) = serde_json::from_slice::<Ack>(payload) else { return };
                 let machine = self.machines.entry(name).or_default();
-                if machine.answers.len() < MAX_PARTS {
+                if machine.answers.contains_key(&ack.id) || machine.answers.len() < MAX_PARTS {
                     machine.answers.insert(ack.id.clone(), ack);
                 }
             }

@@ -59,7 +59,7 @@ impl StatusArgs {
             hear(&watch, &clock, NUMBERS, told).await;
             let look = || watch.look(|heard| rows(&event, heard, wanted));
             if self.watch {
-                return follow(look, &clock).await;
+                return follow(look, || watch.trouble(), &clock).await;
             }
             let rows = look();
             let text = if self.json {
@@ -75,16 +75,28 @@ impl StatusArgs {
 }
 
 /// Until the user ends it.
-async fn follow(look: impl Fn() -> Vec<Row>, clock: &SharedClock) -> anyhow::Result<ExitCode> {
+async fn follow(
+    look: impl Fn() -> Vec<Row>,
+    trouble: impl Fn() -> Option<String>,
+    clock: &SharedClock,
+) -> anyhow::Result<ExitCode> {
+    let mut away = None;
     let mut before: BTreeMap<String, (Option<Mood>, String)> = BTreeMap::new();
     let terminal = io::stdout().is_terminal();
     loop {
         let (rows, now) = (look(), clock.utc());
         let mut out = String::new();
+        // Without the broker, what was heard last is no longer news.
+        let now_away = trouble().map(|why| format!("the broker: {why}; what follows is old"));
         if terminal {
             // From the top, over what was there (ECMA-48: CUP, ED).
-            out = format!("\x1b[H\x1b[J{}", table(&rows, now));
+            let head = now_away.as_deref().map(|why| format!("{why}\n")).unwrap_or_default();
+            out = format!("\x1b[H\x1b[J{head}{}", table(&rows, now));
         } else {
+            if now_away != away {
+                out = format!("{now:.0} {}\n", now_away.as_deref().unwrap_or("the broker is back"));
+                away = now_away;
+            }
             for row in rows {
                 let is = (row.mood, row.why);
                 if before.get(&row.machine) != Some(&is) {

@@ -22,6 +22,8 @@ use crate::push::{order::Order as Turns, watch::Watch};
 const LOOK: Duration = Duration::from_millis(100);
 /// An order that was not answered is sent again after this.
 const AGAIN: Duration = Duration::from_secs(5);
+/// And one that is under way after this.
+const UNDER_WAY: Duration = Duration::from_secs(30);
 
 /// How it ended for a box.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,8 +130,9 @@ impl Conversation {
                 }
                 _ => {}
             }
-            let due = sent.is_none_or(|at| past.saturating_sub(at) >= AGAIN);
-            if due && said.is_none() {
+            // Also when it is under way: its last answer may have been lost on our side.
+            let again = if said.is_none() { AGAIN } else { UNDER_WAY };
+            if sent.is_none_or(|at| past.saturating_sub(at) >= again) {
                 sent = Some(past);
                 // What fails now is tried again; why is told at the end.
                 let _ = self.watch.publish(topic.clone(), payload.clone(), false).await;
@@ -149,15 +152,31 @@ impl Conversation {
     }
 }
 
-/// The same order to all of them. Once anybody falls back or does not answer, nobody begins any more.
+/// The same order to all of them: one by one until so many canaries have done it, then so many at once.
+/// A box that is away or refuses proves nothing, and the next one is the canary. Once anybody falls back
+/// or does not answer, nobody begins any more.
 pub async fn order_all(
     conversation: Arc<Conversation>,
     names: Vec<DeviceName>,
     order: Order,
     (canaries, at_once): (usize, usize),
 ) -> Vec<(DeviceName, Ending)> {
-    let mut turns = Turns::new(names.len(), canaries, at_once).strict();
-    let (mut tasks, mut endings) = (JoinSet::new(), Vec::new());
+    let (mut endings, mut proved, mut stopped) = (Vec::new(), 0, false);
+    let mut names = names.into_iter();
+    while proved < canaries && !stopped {
+        let Some(name) = names.next() else { break };
+        let ending = conversation.order(&name, order.clone()).await;
+        proved += usize::from(matches!(ending, Ending::Done(_)));
+        stopped = !ending.lets_others_follow();
+        endings.push((name, ending));
+    }
+    if stopped {
+        endings.extend(names.map(|name| (name, Ending::Held)));
+        return endings;
+    }
+    let names: Vec<_> = names.collect();
+    let mut turns = Turns::new(names.len(), 0, at_once).strict();
+    let mut tasks = JoinSet::new();
     while !turns.is_over() {
         while let Some(next) = turns.begin() {
             let Some(name) = names.get(next).cloned() else { continue };
