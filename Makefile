@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test vm-test vm-test-full bench web build setup setup-test footage check fuzz clean dist image check-image bench-image
 
-FUZZ_SECONDS ?= 60
+FUZZ_SECONDS ?= 30
 # cargo-fuzz needs the compiler's unstable flags: a nightly if there is one, else they are unlocked.
 FUZZ := $(shell rustup run nightly rustc --version >/dev/null 2>&1 \
 	&& echo 'cargo +nightly fuzz' || echo 'RUSTC_BOOTSTRAP=1 cargo fuzz')
