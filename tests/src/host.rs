@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::broker::free_port;
-use crate::process::{Launch, Process, binary};
+use crate::process::{Launch, Process, binary, children};
 use crate::{tool, until};
 
 /// How long a machine may take to come up.
@@ -27,7 +27,9 @@ pid=/run/$unit.pid
 case $unit in
   backrow-encoder.service) set -- BIN/encoder --config /etc/backrow/encoder.toml ;;
   backrow-collector.service) set -- BIN/collector --config /etc/backrow/site.toml ;;
-  mosquitto.service) set -- /usr/sbin/mosquitto -c /etc/mosquitto/conf.d/backrow.conf ;;
+  mosquitto.service)
+    echo "include_dir /etc/mosquitto/conf.d" >/run/mosquitto.conf
+    set -- /usr/sbin/mosquitto -c /run/mosquitto.conf ;;
   *) echo "Unit $unit not found." >&2; exit 5 ;;
 esac
 case $verb in
@@ -120,6 +122,17 @@ impl Hosts {
     /// # Panics
     /// When they do not come up (root is needed, and openssh-server).
     pub async fn start(names: &[(&str, Option<&'static str>)]) -> Self {
+        Self::start_with(names, SYSTEMCTL).await
+    }
+
+    /// The same, with another `systemctl`.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub async fn start_with(
+        names: &[(&str, Option<&'static str>)],
+        systemctl: &'static str,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         for key in ["host_key", "user_key"] {
@@ -134,9 +147,12 @@ impl Hosts {
             path.display()
         );
         let mut known = String::new();
-        let mut hosts = Vec::new();
+        let mut hosts: Vec<Host> = Vec::new();
         for (name, small_disk) in names {
-            let address = free_port();
+            // The same port may be free twice.
+            let address = std::iter::repeat_with(free_port)
+                .find(|address| hosts.iter().all(|host| host.address != *address))
+                .unwrap();
             let _ =
                 write!(config, "Host {name}\n  Port {}\n  HostKeyAlias {name}\n", address.port());
             let _ = writeln!(known, "{name} {}", public.trim());
@@ -147,7 +163,7 @@ impl Hosts {
                 std::fs::copy(path.join(key), folder.join(to)).unwrap();
             }
             let programs = binary("encoder").parent().unwrap().display().to_string();
-            for (program, text) in [("systemctl", SYSTEMCTL), ("mv", MV)] {
+            for (program, text) in [("systemctl", systemctl), ("mv", MV)] {
                 let file = folder.join("programs").join(program);
                 std::fs::write(&file, text.replace("BIN", &programs)).unwrap();
                 std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -155,7 +171,7 @@ impl Hosts {
             let sshd = format!(
                 "ListenAddress 127.0.0.1:{}\nHostKey /run/host_key\nAuthorizedKeysFile \
                  /run/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-                 PidFile none\nSetEnv PATH=/opt:/usr/sbin:/usr/bin:/sbin:/bin\n",
+                 PidFile none\nSubsystem sftp /usr/lib/openssh/sftp-server\nSetEnv PATH=/opt:/usr/sbin:/usr/bin:/sbin:/bin\n",
                 address.port()
             );
             std::fs::write(folder.join("sshd_config"), sshd).unwrap();
@@ -181,6 +197,19 @@ impl Hosts {
     /// The ssh configuration that knows them.
     pub fn ssh_config(&self) -> PathBuf {
         self.directory.path().join("config")
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// One by its name, to look at.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn of(&self, name: &str) -> &Host {
+        self.hosts.iter().find(|host| host.name == name).expect("a host of this name")
     }
 
     /// One by its name.
@@ -282,6 +311,15 @@ impl Host {
         }
         let output = self.shell(&format!("ls -A {folder}")).await;
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// Its sshd.
+    ///
+    /// # Panics
+    /// When it is off.
+    pub fn sshd(&self) -> Pid {
+        let unshare = self.process.as_ref().expect("a machine that is on").pid();
+        *children(unshare).first().expect("its first process")
     }
 
     /// The process that a daemon runs as, as long as it is not started anew.

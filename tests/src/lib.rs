@@ -32,6 +32,7 @@ pub mod tool;
 pub mod tracker;
 pub mod until;
 pub mod viewer;
+pub mod web_client;
 
 pub use broker::Broker;
 pub use collector::{CollectorConfig, CollectorProcess};

@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use backrow_tests::secure_broker::SecureBroker;
-use backrow_tests::{
-    CollectorConfig, CollectorProcess, EncoderConfig, EncoderProcess, tool, until,
-};
+use backrow_tests::web_client::WebClient;
+use backrow_tests::{CollectorConfig, CollectorProcess, EncoderConfig, EncoderProcess, until};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -104,48 +103,15 @@ async fn browsers_come_by_password_or_certificate() {
     let names = ["operator", "dashboard", "hall-1"];
     let users = [("operator", "secret"), ("dashboard", "look")];
     let broker = SecureBroker::start(&names, &users).await;
-    // The dashboard's own library, outside a browser: the handshake is the same.
-    let script = r#"
-        const { createRequire } = await import("node:module");
-        const { readFileSync } = await import("node:fs");
-        const [, web, url, ca, username, password, certificate, key] = process.argv;
-        const mqtt = createRequire(web)("mqtt");
-        const file = (name) => (name ? readFileSync(name) : undefined);
-        const client = mqtt.connect(url, {
-          protocolVersion: 5, reconnectPeriod: 0, connectTimeout: 50000, ca: file(ca),
-          cert: file(certificate), key: file(key),
-          ...(username ? { username, password } : {}),
-        });
-        const end = (text) => { console.log(text); process.exit(0); };
-        client.on("error", (error) => end(`refused ${error.code}`));
-        client.on("connect", () => {
-          client.publish("backrow/hall-1/command", "x", { qos: 1 }, (error) =>
-            end(error ? `no orders ${error.code}` : "orders"));
-        });
-    "#;
-    let web = concat!(env!("CARGO_MANIFEST_DIR"), "/../web/package.json");
     let ask = async |at: std::net::SocketAddr, user: &str, password: &str, name: &str| {
         let url = format!("wss://localhost:{}", at.port());
-        let file = |it: String| broker.file(&it).display().to_string();
-        let (certificate, key) = match name {
-            "" => (String::new(), String::new()),
-            name => (file(format!("{name}.pem")), file(format!("{name}.key"))),
+        let file = |end: &str| broker.file(&format!("{name}.{end}"));
+        let client = WebClient {
+            login: (!user.is_empty()).then(|| (user.to_owned(), password.to_owned())),
+            certificate: (!name.is_empty()).then(|| (file("pem"), file("key"))),
+            hear: None,
         };
-        let ca = file("ca.pem".to_owned());
-        let arguments = [
-            "--input-type=module",
-            "-e",
-            script,
-            web,
-            &url,
-            &ca,
-            user,
-            password,
-            &certificate,
-            &key,
-        ];
-        let said = tool::run("node", &arguments).await;
-        String::from_utf8_lossy(&said).trim().to_owned()
+        client.visits(&url, &broker.file("ca.pem")).await
     };
     let (by_password, by_certificate) = (broker.browsers, broker.certified_browsers);
     assert_eq!(ask(by_password, "operator", "secret", "").await, "orders");

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use backrow_tests::host::Hosts;
 use backrow_tests::process::binary;
+use backrow_tests::web_client::WebClient;
 use backrow_tests::{broker, tool, until};
 use tempfile::TempDir;
 
 /// Machines that only have to run and be well: encoders without a room's stream cost nothing.
 const ENCODERS: [&str; 7] = ["e1", "e2", "e3", "e4", "e5", "e6", "e7"];
+const OPERATORS: &str = "may touch, too";
 const SMALL: &str = "192k";
 const SOON: Duration = Duration::from_secs(60);
 
@@ -21,7 +23,10 @@ const SOON: Duration = Duration::from_secs(60);
 struct Conference {
     directory: TempDir,
     broker: u16,
+    browsers: u16,
     hub: u16,
+    /// The password of the dashboard.
+    password: &'static str,
     /// Settings of one machine, by machine.
     more: BTreeMap<&'static str, String>,
     /// Everybody's `[hls] window`: another one is another revision.
@@ -30,9 +35,10 @@ struct Conference {
 
 impl Conference {
     async fn new() -> Self {
-        let (broker, hub) = (broker::free_port().port(), broker::free_port().port());
+        let [broker, browsers, hub] = [(); 3].map(|()| broker::free_port().port());
         let directory = tempfile::tempdir().unwrap();
-        let conference = Self { directory, broker, hub, more: BTreeMap::new(), window: 8 };
+        let (password, more) = ("look, do not touch", BTreeMap::new());
+        let conference = Self { directory, broker, browsers, hub, password, more, window: 8 };
         std::fs::create_dir(conference.dir()).unwrap();
         conference.write();
         conference.backrow(&["certificates"]).await;
@@ -46,6 +52,7 @@ impl Conference {
     fn write(&self) {
         let mut text = format!(
             "[event]\nname = \"test\"\nbroker = \"mqtts://127.0.0.1:{}\"\n\
+             browsers = \"wss://127.0.0.1:{}\"\n\
              [defaults]\nladder = []\n\
              [defaults.encoder]\nurl = \"http://127.0.0.1:{}\"\n\
              [defaults.hls]\nwindow = {}\n\
@@ -57,6 +64,7 @@ impl Conference {
              [defaults.video]\nwidth = 64\nheight = 64\nframerate = 5\nbitrate = \"50k\"\n\
              [rooms.main]\n[rooms.side]\n",
             self.broker,
+            self.browsers,
             self.hub,
             self.window,
             self.window + 8,
@@ -78,9 +86,21 @@ impl Conference {
             machine(name, "kind = \"encoder\"\nrooms = [\"main\"]");
         }
         std::fs::write(self.dir().join("event.toml"), text).unwrap();
-        let secret =
-            "[rooms.main]\ntoken = \"token-of-main\"\n[rooms.side]\ntoken = \"token-of-side\"\n";
+        let secret = format!(
+            "[rooms.main]\ntoken = \"token-of-main\"\n[rooms.side]\ntoken = \"token-of-side\"\n\
+             [browsers.dashboard]\npassword = \"{}\"\n\
+             [browsers.operator]\npassword = \"{OPERATORS}\"\n",
+            self.password
+        );
         std::fs::write(self.dir().join("event.secret.toml"), secret).unwrap();
+    }
+
+    /// How far a browser comes at the pushed broker; it is to hear that the hub is there.
+    async fn visit(&self, user: &str, password: &str) -> String {
+        let hear = Some("backrow/hub/birth".to_owned());
+        let client = WebClient { hear, ..WebClient::with(user, password) };
+        let url = format!("wss://127.0.0.1:{}", self.browsers);
+        client.visits(&url, &self.dir().join("certificates/authority.pem")).await
     }
 
     /// Runs `backrow COMMAND DIR REST`.
@@ -185,6 +205,12 @@ async fn ten_machines_of_which_five_have_their_troubles() {
     for name in &names {
         first.expect(name, "pushed");
     }
+    // Browsers come by the passwords that went along, and by no others.
+    assert!(!first.shown.contains(":$7$"), "{first}");
+    assert_eq!(conference.visit("dashboard", conference.password).await, "no orders 135");
+    assert_eq!(conference.visit("operator", OPERATORS).await, "orders");
+    assert_eq!(conference.visit("operator", conference.password).await, "refused 135");
+    assert_eq!(conference.visit("hub", OPERATORS).await, "refused 135");
     let before = conference.wanted(&names).await;
     for name in &names {
         whole(&mut hosts, name, &[&before[name]]).await;
@@ -256,13 +282,17 @@ async fn ten_machines_of_which_five_have_their_troubles() {
 
     // What was wrong is put right, and a second run brings everybody where they should be.
     conference.more.clear();
+    let old = std::mem::replace(&mut conference.password, "only look");
     conference.write();
     hosts.host("e2").shell("rm /small/filler").await;
     let third = conference.push(&config, &["--patience", "120", "--overwrite"]).await;
     assert_eq!(third.status, 0, "{third}");
-    for name in ["hub", "c1", "e7"] {
+    for name in ["c1", "e7"] {
         third.expect(name, "up to date");
     }
+    third.expect("hub", "pushed");
+    assert_eq!(conference.visit("dashboard", conference.password).await, "no orders 135");
+    assert_eq!(conference.visit("dashboard", old).await, "refused 135");
     let after = conference.wanted(&names).await;
     let mut running = BTreeMap::new();
     for name in &names {

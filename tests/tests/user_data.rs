@@ -1,17 +1,22 @@
 //! The cloud machine's user data: read by cloud-init itself, and what it writes tried with the
-//! programs that are for it: the encoder's own check, a shell, and Caddy before a live room.
+//! programs that are for it: the encoder's own check, a shell, and Caddy before a live room. And the
+//! same of a new event's encoder.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test says what it expects by panicking
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backrow_tests::broker::free_port;
+use backrow_tests::broker::{free_port, mosquitto};
 use backrow_tests::process::{Launch, Process, binary};
+use backrow_tests::web_client::WebClient;
 use backrow_tests::{
     CollectorConfig, CollectorProcess, EncoderConfig, EncoderProcess, probe, tool, until,
 };
 
+/// Where the encoder is for the web server before it.
+const BEHIND: &str = "127.0.0.1:8080";
 /// How long the proxy, and a room behind it, may take to come up.
 const UP: Duration = Duration::from_secs(60);
 
@@ -86,16 +91,18 @@ struct Caddy {
 }
 
 impl Caddy {
-    async fn before(encoder: &EncoderProcess) -> Self {
+    /// With `site`, for encoder.example.org; each of `moved` is an address in it, and where that is here.
+    async fn start(site: &str, moved: &[(&str, SocketAddr)]) -> Self {
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
             let host = format!("localhost:{}", free_port().port());
-            let site = written("/etc/caddy/Caddyfile").await;
-            let (name, behind) = ("encoder.example.org {", "127.0.0.1:8080");
-            assert!(site.contains(name) && site.contains(behind), "{site}");
-            let site = site
-                .replace(name, &format!("https://{host} {{"))
-                .replace(behind, &encoder.http().to_string());
+            let mut site = site.to_owned();
+            let moved = moved.iter().map(|(from, to)| ((*from).to_owned(), to.to_string()));
+            let name = ("encoder.example.org {".to_owned(), format!("https://{host} {{"));
+            for (from, to) in moved.chain([name]) {
+                assert!(site.contains(&from), "{site}");
+                site = site.replace(&from, &to);
+            }
             let options = "{\nadmin off\nlocal_certs\nskip_install_trust\n\
                            auto_https disable_redirects\ngrace_period 1s\n}\n";
             let config = folder.path().join("Caddyfile");
@@ -138,7 +145,8 @@ impl Caddy {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_is_published_and_watched_through_caddy() {
     let encoder = EncoderProcess::start(EncoderConfig::light("demo")).await;
-    let caddy = Caddy::before(&encoder).await;
+    let site = written("/etc/caddy/Caddyfile").await;
+    let caddy = Caddy::start(&site, &[(BEHIND, encoder.http())]).await;
     let mut config = CollectorConfig::flash(&encoder);
     config.picture = (320, 180, 25);
     config.url = caddy.url("");
@@ -162,4 +170,66 @@ async fn a_room_is_published_and_watched_through_caddy() {
     let line = format!("-i {} -t 2 -c copy {{}}", caddy.url("/demo/hls/index.m3u8"));
     tool::ffmpeg(&line, &[&hls]).await;
     assert!(probe::span(&probe::packets(&hls).await, "video") > 1.0);
+}
+
+/// The files of the encoder of an event that `backrow init` made as it comes, in a folder of their
+/// own; and the event's.
+async fn new_event(folder: &Path) -> (PathBuf, PathBuf) {
+    let (event, out) = (folder.join("event"), folder.join("out"));
+    let (dir, to) = (event.display().to_string(), out.display().to_string());
+    let backrow = binary("backrow").display().to_string();
+    tool::run(&backrow, &["init", &dir, "--host", "encoder.example.org"]).await;
+    let said = tool::run(&backrow, &["check", &dir]).await;
+    assert_eq!(said, b"event: 1 rooms, 2 machines, nothing wrong\n");
+    tool::run(&backrow, &["render", &to, &dir]).await;
+    (event, out.join("encoder"))
+}
+
+/// The password of a user in an event.
+fn password(event: &Path, user: &str) -> String {
+    let text = fs::read_to_string(event.join("event.secret.toml")).unwrap();
+    let table = text.split_once(&format!("[browsers.{user}]\npassword = \"")).unwrap().1;
+    table.split('"').next().unwrap().to_owned()
+}
+
+/// The broker as it is pushed, but for its places; and where it listens for Caddy.
+async fn broker(files: &Path) -> (Process, SocketAddr) {
+    let read = |path: &str| fs::read_to_string(files.join(path)).unwrap();
+    let text = read("etc/mosquitto/conf.d/backrow-browsers.conf")
+        + &read("etc/mosquitto/conf.d/backrow.conf");
+    let place = files.join("etc/mosquitto/backrow").display().to_string();
+    let text = text.replace("/etc/mosquitto/backrow", &place);
+    for _ in 0..5 {
+        let (devices, browsers) = (free_port(), free_port());
+        let mut text = text.clone();
+        for (from, to) in [("listener 8883", devices), ("listener 8084 127.0.0.1", browsers)] {
+            assert!(text.contains(from), "{text}");
+            text = text.replace(from, &format!("listener {} {}", to.port(), to.ip()));
+        }
+        if let Some(process) = mosquitto(files, &text, browsers).await {
+            return (process, browsers);
+        }
+    }
+    panic!("mosquitto found no free ports");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_events_pages_and_broker_are_reached_by_https() {
+    let folder = tempfile::tempdir().unwrap();
+    let (event, files) = new_event(folder.path()).await;
+    let encoder = EncoderProcess::start(EncoderConfig::light("demo")).await;
+    let (_broker, browsers) = broker(&files).await;
+    let site = fs::read_to_string(files.join("etc/caddy/Caddyfile")).unwrap();
+    let moved = [(BEHIND, encoder.http()), ("127.0.0.1:8084", browsers)];
+    let caddy = Caddy::start(&site, &moved).await;
+    let page = caddy.client().unwrap().get(caddy.url("/demo/")).send().await.unwrap();
+    assert!(page.status().is_success(), "{page:?}");
+
+    let url = format!("wss://{}/mqtt", caddy.host);
+    for (user, far) in [("operator", "orders"), ("dashboard", "no orders 135")] {
+        let client = WebClient::with(user, &password(&event, user));
+        assert_eq!(client.visits(&url, &caddy.authority).await, far, "{user}");
+    }
+    let wrong = WebClient::with("operator", &password(&event, "dashboard"));
+    assert_eq!(wrong.visits(&url, &caddy.authority).await, "refused 135");
 }

@@ -149,6 +149,10 @@ impl Command {
             Self::Check(Folder { dir }) => {
                 return Ok(match all(&dir) {
                     Ok((event, rendered)) => {
+                        let exposed = render::exposed(&event);
+                        if !exposed.is_empty() {
+                            say(&told(&exposed))?;
+                        }
                         let rooms = event.rooms.len();
                         say(&format!(
                             "{}: {rooms} rooms, {} machines, nothing wrong",

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
+    net::IpAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -14,6 +15,7 @@ use rustls::crypto::ring;
 use crate::{
     certificates::{self, CertificateFault},
     event::{self, Problem, Source},
+    render,
 };
 
 /// Letters of a token: those that nobody takes for others, and 32 of them, so that each is 5 bits.
@@ -108,26 +110,53 @@ pub fn init(dir: &Path, wish: &Wish, now: Timestamp) -> Result<Vec<String>, Init
 fn texts(name: &str, wish: &Wish) -> Result<(String, String), InitError> {
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let host = &wish.host;
+    // A public authority signs for a name that the Internet knows, and for no other.
+    let https = !render::is_local(host) && host.parse::<IpAddr>().is_err();
+    let (browsers, url) = if https {
+        (format!("wss://{host}/mqtt"), format!("https://{host}"))
+    } else {
+        (format!("wss://{host}:8084"), format!("http://{host}:8080"))
+    };
+    let unencrypted = if https {
+        ""
+    } else {
+        "# Without encryption: the rooms' tokens can be read on the way. That is for a network of one's\n\
+         # own; on the Internet give the encoder a name, write `https = \"NAME\"` into\n\
+         # [machines.encoder], and here https://NAME.\n"
+    };
     let mut open = format!(
         "# What every machine of the event is and does; docs/event.md tells all that can be set.\n\
          # Tokens and passwords are in event.secret.toml.\n\n\
-         [event]\nname = {}\nbroker = {}\n\n\
-         [defaults.encoder]\nurl = {}\n\n\
+         [event]\nname = {}\nbroker = {}\n\
+         # Where the dashboard, in a browser, finds the broker.\nbrowsers = {}\n\n\
+         [defaults.encoder]\n{unencrypted}url = {}\n\n\
+         [defaults.dashboard]\ncommands = true\n\n\
          [defaults.video]\nbitrate = \"1500k\"\n\n",
         quoted(name),
         quoted(&format!("mqtts://{host}:8883")),
-        quoted(&format!("http://{host}:8080")),
+        quoted(&browsers),
+        quoted(&url),
     );
-    let mut secret = "# Nobody else's business: git ignores this file.\n\n".to_owned();
+    let mut secret = format!(
+        "# Nobody else's business: git ignores this file.\n\n\
+         # Sees all rooms on the dashboard.\n[browsers.dashboard]\npassword = \"{}\"\n\n\
+         # And can use its buttons.\n[browsers.operator]\npassword = \"{}\"\n\n",
+        token()?,
+        token()?
+    );
     for room in &wish.rooms {
         open.push_str(&format!("[rooms.{room}]\ntitle = {}\n\n", quoted(room.as_str())));
         secret.push_str(&format!("[rooms.{room}]\ntoken = \"{}\"\n\n", token()?));
     }
     open.push_str(&format!(
-        "# `host` is what one types after ssh; a box that none reaches has no `host`.\n[machines.encoder]\nkind = \"encoder\"\nhost = {}\n\
-         rooms = \"all\"\nbroker = true\n\n",
+        "# `host` is what one types after ssh; a box that none reaches has no `host`.\n\
+         [machines.encoder]\nkind = \"encoder\"\nhost = {}\nrooms = \"all\"\nbroker = true\n",
         quoted(&format!("root@{host}"))
     ));
+    if https {
+        open.push_str(&format!("https = {}\n", quoted(host)));
+    }
+    open.push('\n');
     for room in &wish.rooms {
         let local = format!("root@{}.local", room.as_str().replace('_', "-").to_lowercase());
         open.push_str(&format!(
@@ -140,14 +169,76 @@ fn texts(name: &str, wish: &Wish) -> Result<(String, String), InitError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _};
 
     use super::*;
-    use crate::{certificates::Certificates, render};
+    use crate::certificates::Certificates;
 
     fn wish(rooms: &[&str]) -> Wish {
+        wish_at("encoder.example.org", rooms)
+    }
+
+    fn wish_at(host: &str, rooms: &[&str]) -> Wish {
         let rooms = rooms.iter().map(|room| room.parse().unwrap()).collect();
-        Wish { host: "encoder.example.org".to_owned(), rooms }
+        Wish { host: host.to_owned(), rooms }
+    }
+
+    /// The files of a new event's encoder, by path, and what is said of the event.
+    fn made(host: &str) -> (BTreeMap<String, String>, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2026-02-28T00:00:00Z".parse().unwrap();
+        init(dir.path(), &wish_at(host, &["main"]), now).unwrap();
+        let event = event::load(dir.path()).unwrap();
+        let certificates = Certificates::read(&event, now).unwrap();
+        let mut rendered = render::all(&event, &certificates).unwrap();
+        let encoder = rendered.remove("encoder").unwrap();
+        let site = rendered.remove("box-main").unwrap();
+        let files = encoder.files.into_iter().chain(site.files);
+        let files = files.map(|file| (file.path, file.content)).collect();
+        (files, render::exposed(&event).len())
+    }
+
+    #[test]
+    fn a_name_gets_https_and_an_address_a_word_of_warning() {
+        let (files, warnings) = made("encoder.example.org");
+        assert_eq!(warnings, 0);
+        let site = &files["/data/backrow/push/site/site.toml"];
+        assert!(site.contains("url = \"https://encoder.example.org\""), "{site}");
+        let encoder = &files["/etc/backrow/encoder.toml"];
+        assert!(encoder.contains("http = \"127.0.0.1:8080\""), "{encoder}");
+        assert!(encoder.contains("broker = \"wss://encoder.example.org/mqtt\""), "{encoder}");
+        let caddy = &files["/etc/caddy/Caddyfile"];
+        let lines: Vec<&str> = caddy.lines().skip(1).map(str::trim).collect();
+        assert_eq!(
+            lines,
+            [
+                "encoder.example.org {",
+                "handle /mqtt {",
+                "reverse_proxy 127.0.0.1:8084",
+                "}",
+                "handle {",
+                "reverse_proxy 127.0.0.1:8080 {",
+                "flush_interval -1",
+                "}",
+                "}",
+                "}"
+            ]
+        );
+        let conf = &files["/etc/mosquitto/conf.d/backrow-browsers.conf"];
+        assert!(
+            conf.contains("\nlistener 8084 127.0.0.1\n") && !conf.contains("keyfile"),
+            "{conf}"
+        );
+
+        for (host, warned) in [("198.51.100.7", 1), ("10.0.0.5", 0), ("encoder", 0)] {
+            let (files, warnings) = made(host);
+            assert_eq!(warnings, warned, "{host}");
+            let site = &files["/data/backrow/push/site/site.toml"];
+            assert!(site.contains(&format!("url = \"http://{host}:8080\"")), "{site}");
+            assert!(!files.contains_key("/etc/caddy/Caddyfile"));
+            let conf = &files["/etc/mosquitto/conf.d/backrow-browsers.conf"];
+            assert!(conf.contains("\nlistener 8084\n") && conf.contains("keyfile"), "{conf}");
+        }
     }
 
     #[test]
@@ -177,6 +268,9 @@ mod tests {
         for room in event.rooms.values() {
             assert!(!open.contains(room.token.as_ref().unwrap().0.reveal()));
         }
+        let passwords = event.browsers.unwrap().passwords;
+        assert_eq!(passwords.keys().collect::<Vec<_>>(), [&"dashboard", &"operator"]);
+        assert!(passwords.values().all(|password| !open.contains(password.reveal())));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! What can be set is what the daemons' own files have, under the same names: `[defaults.video]`
 //! is the `[video]` of every collector.
 
+mod browsers;
 mod read;
 mod reader;
 mod templates;
@@ -25,9 +26,11 @@ use protocol::{
     token::Token,
 };
 
+pub(crate) use self::browsers::{LOCAL_PORT, TLS_PORT};
 #[cfg(test)]
 pub(crate) use self::templates::good_path;
 pub use self::{
+    browsers::{Browsers, Password},
     read::{load, parse},
     tree::{Place, Problem, Source, Tree},
 };
@@ -69,6 +72,8 @@ pub struct Event {
     pub name: String,
     /// The broker of all machines, and the operator's; `None`: health is asked by ssh.
     pub broker: Option<(Url, Place)>,
+    /// The way of browsers to the broker that is set up here.
+    pub browsers: Option<Browsers>,
     /// What holds everywhere.
     pub defaults: Tree,
     /// The rooms by name.
@@ -145,6 +150,8 @@ pub struct Machine {
     pub sudo: bool,
     /// Whether the event's broker runs on it.
     pub broker: bool,
+    /// The name at which a web server on it serves the encoder by HTTPS.
+    pub https: Option<String>,
     /// Its rooms: one of a collector or box, any number of an encoder.
     pub rooms: Vec<RoomName>,
     /// What is different on it.

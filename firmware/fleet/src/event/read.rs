@@ -12,14 +12,14 @@ use protocol::{
 };
 
 use super::{
-    Event, Kind, Machine, Place, Problem, Room, SECRETS, SETTINGS, Source,
+    Event, Kind, Machine, Place, Problem, Room, SECRETS, SETTINGS, Source, browsers,
     reader::Reader,
     templates,
     tree::{self, Node, Tree, Value},
 };
 
-/// Names of certificates that are nobody's device.
-const RESERVED: &[&str] = &["authority", "broker", "operator"];
+/// Names of certificates that are nobody's device; nor are the users of the broker.
+const RESERVED: &[&str] = &["authority", "broker"];
 
 /// Reads an event's folder.
 ///
@@ -99,6 +99,7 @@ fn whole(root: &Tree, dir: &Path, problems: &mut Vec<Problem>) -> Option<Event> 
     let [head, defaults, templates] =
         ["event", "defaults", "templates"].map(|key| reader.get(key).cloned());
     let (rooms, machines) = (reader.tables("rooms"), reader.tables("machines"));
+    let users = reader.tables("browsers");
     reader.close();
 
     let empty = Tree::new();
@@ -119,7 +120,9 @@ fn whole(root: &Tree, dir: &Path, problems: &mut Vec<Problem>) -> Option<Event> 
                        example: broker = \"mqtts://broker.example.org:8883\"";
         reader.problem(*at, message);
     }
+    let browsers = reader.parsed::<Url>("browsers");
     reader.close();
+    let browsers = browsers::read(browsers, &users, problems);
     let tls = broker.as_ref().is_some_and(|(url, _)| url.scheme() == "mqtts");
     let (defaults, at) = table(&defaults);
     let defaults = Reader::new(&defaults, "[defaults]", at, problems).settings(SETTINGS);
@@ -142,12 +145,17 @@ fn whole(root: &Tree, dir: &Path, problems: &mut Vec<Problem>) -> Option<Event> 
         problems.push(Problem::at(machine.at, message));
     }
     across(&rooms, &machines, problems);
+    if let Some(browsers) = &browsers {
+        let broker = broker.as_ref().map(|(url, _)| url);
+        browsers::across(browsers, broker, machines.values(), problems);
+    }
     let (templates, _) = match &templates {
         Some(Node { value: Value::Table(table), at }) => (table, *at),
         _ => (&empty, top),
     };
     let templates = templates::read(templates, dir, problems);
-    Some(Event { dir: dir.to_owned(), name: name?, broker, defaults, rooms, machines, templates })
+    let dir = dir.to_owned();
+    Some(Event { dir, name: name?, broker, browsers, defaults, rooms, machines, templates })
 }
 
 fn read_rooms(
@@ -187,7 +195,7 @@ fn read_machines(
         let known = name.parse::<DeviceName>();
         match &known {
             Err(error) => reader.problem(*at, format!("{place}: {error}")),
-            Ok(_) if RESERVED.contains(name) => {
+            Ok(_) if RESERVED.contains(name) || browsers::USERS.contains(name) => {
                 reader.problem(*at, format!("{place}: this name is taken; choose another"));
             }
             Ok(_) => {}
@@ -219,14 +227,37 @@ fn read_machines(
                 format!("`broker` in {place}: a box has no broker; name another machine"),
             );
         }
+        let https = reader.text("https");
+        if let Some((https, at)) = https {
+            if kind.is_some_and(|kind| kind != Kind::Encoder) {
+                reader.problem(at, format!("`https` in {place}: only an encoder has viewers"));
+            } else if !is_name(https) {
+                let message = format!(
+                    "`https` in {place} must be the name that leads to the machine, for example: https \
+                     = \"encoder.example.org\""
+                );
+                reader.problem(at, message);
+            }
+        }
         let settings = reader.settings(SETTINGS);
         if let (Ok(name), Some(kind)) = (known, kind) {
-            let host = host.map(|(host, _)| host.to_owned());
-            let machine = Machine { kind, host, sudo, broker, rooms: wanted, settings, at: *at };
+            let [host, https] = [host, https].map(|it| it.map(|(text, _)| text.to_owned()));
+            let rooms = wanted;
+            let machine = Machine { kind, host, sudo, broker, https, rooms, settings, at: *at };
             machines.insert(name, machine);
         }
     }
     machines
+}
+
+/// Whether a text is a host's name as a web server's configuration can have it: no address, since no
+/// authority signs for that.
+fn is_name(text: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    text.chars().all(is_letter)
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.contains('.')
+        && text.parse::<std::net::IpAddr>().is_err()
 }
 
 /// The rooms of a machine: `room = "a"`, `rooms = ["a", "b"]`, or `rooms = "all"` of an encoder.

@@ -152,6 +152,93 @@ fn only_a_box_can_do_without_a_host_and_then_it_needs_a_broker_with_encryption()
     assert!(said.contains("`host` is missing in [machines.laptop]"), "{said}");
 }
 
+#[test]
+fn browsers_need_a_way_that_can_be_and_passwords_in_the_other_file() {
+    let with = |url: &str| {
+        EVENT.replace("name = \"demo\"\n", &format!("name = \"demo\"\nbrowsers = \"{url}\"\n"))
+    };
+    let users = format!(
+        "{SECRET}[browsers.dashboard]\npassword = \"look only\"\n[browsers.operator]\npassword = \
+         \"and press\"\n"
+    );
+    let event = parse(&with("wss://any.example.org/mqtt"), &users, Path::new(".")).unwrap();
+    let browsers = event.browsers.unwrap();
+    assert_eq!(browsers.own_port(), None);
+    assert_eq!(browsers.passwords["operator"].reveal(), "and press");
+    assert!(!format!("{browsers:?}").contains("and press"));
+    let event = parse(&with("wss://broker.example.org:8084"), &users, Path::new(".")).unwrap();
+    assert_eq!(event.browsers.unwrap().own_port(), Some(8084));
+
+    let way = |url: &str| problems(&with(url), &users).join("\n");
+    for (url, wanted) in [
+        (
+            "ws://broker.example.org:8084",
+            "event.toml:3: `browsers` in [event] must begin with wss://",
+        ),
+        ("wss://a:b@broker.example.org:8084", "event.toml:3: `browsers` in [event] has a user"),
+        ("wss://broker.example.org", "event.toml:3: `browsers` in [event] needs a path"),
+        ("wss://broker.example.org/a*", "event.toml:3: `browsers` in [event] needs a path"),
+        (
+            "wss://broker.example.org:8883",
+            "event.toml:3: `browsers` in [event]: 8883 is the port of",
+        ),
+        (
+            "wss://other.example.org:8084",
+            "event.toml:3: `browsers` in [event] must have the host of",
+        ),
+        ("broker", "event.toml:3: `browsers` in [event]: "),
+    ] {
+        let said = way(url);
+        assert!(said.contains(wanted), "{wanted:?} is not in:\n{said}");
+    }
+    let without = with("wss://broker.example.org/mqtt").replace("broker = true\n", "");
+    let said = problems(&without, &users).join("\n");
+    assert!(said.contains("sets up the broker of a machine with `broker = true`"), "{said}");
+    let said = problems(&with("wss://broker.example.org/mqtt"), SECRET).join("\n");
+    assert!(said.contains("event.toml:3: `browsers` in [event]: nobody has a password"), "{said}");
+    let said = problems(EVENT, &users).join("\n");
+    assert!(
+        said.contains("event.secret.toml:5: [browsers.dashboard]: nothing says where"),
+        "{said}"
+    );
+
+    let wrong = "[browsers.dashbord]\npassword = \"short\"\nname = \"x\"\n[browsers.operator]\n";
+    let said = problems(&with("wss://b.example.org/mqtt"), &format!("{SECRET}{wrong}")).join("\n");
+    for wanted in [
+        "event.secret.toml:5: [browsers.dashbord]: the broker knows no such user; did you mean \
+         [browsers.dashboard]?",
+        "event.secret.toml:6: `password` in [browsers.dashbord]: it must have 8 to 128 characters, and \
+         has 5",
+        "event.secret.toml:7: unknown key `name` in [browsers.dashbord]",
+        "event.secret.toml:8: `password` is missing in [browsers.operator]",
+    ] {
+        assert!(said.contains(wanted), "{wanted:?} is not in:\n{said}");
+    }
+    let open = format!("{EVENT}[browsers.operator]\npassword = \"and press\"\n");
+    let said = problems(&open, SECRET).join("\n");
+    assert!(said.contains("`password` is a secret: write it into event.secret.toml"), "{said}");
+    // A machine of such a name would have that user's rights at the broker.
+    let said = problems(&EVENT.replace("machines.laptop", "machines.dashboard"), SECRET).join("\n");
+    assert!(said.contains("[machines.dashboard]: this name is taken"), "{said}");
+}
+
+#[test]
+fn https_is_for_an_encoder_that_has_a_name() {
+    let with = |machine: &str, name: &str| {
+        let host = format!("host = \"{machine}\"\n");
+        EVENT.replace(&host, &format!("{host}https = \"{name}\"\n"))
+    };
+    let event = parse(&with("root@enc", "enc.example.org"), SECRET, Path::new(".")).unwrap();
+    assert_eq!(event.machines[&device("enc")].https.as_deref(), Some("enc.example.org"));
+    for name in ["enc", "192.0.2.1", "https://enc.example.org", "enc.example.org {", ".example.org"]
+    {
+        let said = problems(&with("root@enc", name), SECRET).join("\n");
+        assert!(said.contains("`https` in [machines.enc] must be the name"), "{name}: {said}");
+    }
+    let said = problems(&with("laptop", "a.example.org"), SECRET).join("\n");
+    assert!(said.contains("`https` in [machines.laptop]: only an encoder"), "{said}");
+}
+
 proptest! {
     #[test]
     fn any_text_is_an_event_or_problems(event in any::<String>(), secret in any::<String>()) {

@@ -34,11 +34,11 @@ fn one(here: Option<&[u8]>, file: &File) -> String {
     let path = &file.path;
     let Some(here) = here else {
         let lines = file.content.lines().count();
-        let body = if file.secret { "(a private key)\n".to_owned() } else { plus(&file.content) };
+        let body = if file.secret { "(secret)\n".to_owned() } else { plus(&file.content) };
         return format!("--- (nothing)\n+++ {path}\n@@ -0,0 +1,{lines} @@\n{body}");
     };
     if file.secret {
-        return format!("--- {path}\n+++ {path}\n(another private key)\n");
+        return format!("--- {path}\n+++ {path}\n(another secret)\n");
     }
     let here = String::from_utf8_lossy(here);
     // Compared as they are, and covered only then: a token that changed shows as changed.
@@ -109,7 +109,7 @@ mod tests {
         let (_, text) = differences(&found(None), &wanted("wifi = { password = \"x\" }\n", false));
         assert!(!text.contains("\"x\""), "{text}");
         let (_, text) = differences(&found(Some("a\n")), &wanted("BEGIN PRIVATE KEY", true));
-        assert!(text.contains("another private key") && !text.contains("BEGIN"), "{text}");
+        assert!(text.contains("another secret") && !text.contains("BEGIN"), "{text}");
         assert_eq!(differences(&found(Some("a\n")), &wanted("a\n", false)), (0, String::new()));
     }
 

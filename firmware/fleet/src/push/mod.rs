@@ -26,7 +26,12 @@ pub use protocol::trial;
 pub mod watch;
 mod wire;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use protocol::{
     config::{Mqtt, mqtt::ClientCertificate},
@@ -46,7 +51,7 @@ use self::{
 use crate::{
     certificates::{AUTHORITY, OPERATOR},
     event::{Event, Machine},
-    render::{Reload, Rendered},
+    render::{File, Reload, Rendered},
 };
 
 /// How often a trial is looked at.
@@ -385,11 +390,12 @@ impl Work<'_> {
         since: &mut Option<Duration>,
         (now, end): (Duration, Duration),
     ) -> Result<Verdict, Fault> {
-        let units: Vec<String> = match self.wanted.files.last().map(|file| &file.reload) {
-            Some(Some(Reload::Unit(unit))) => vec![unit.clone()],
-            Some(Some(Reload::Run(_))) => vec!["backrow-collector.service".to_owned()],
-            _ => Vec::new(),
+        let unit = |file: &File| match &file.reload {
+            Some(Reload::Unit(unit)) => Some(unit.clone()),
+            Some(Reload::Run(_)) => Some("backrow-collector.service".to_owned()),
+            None => None,
         };
+        let units: BTreeSet<String> = self.wanted.files.iter().filter_map(unit).collect();
         match session.active(&units).await {
             Ok(()) => {}
             Err(Fault::Failed(why)) => {

@@ -3,7 +3,7 @@
 //! Everything is bounded: how long an answer may take, how long a line and how large a file may be.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
@@ -293,7 +293,7 @@ impl Session {
     ///
     /// # Errors
     /// If one is not, or the conversation breaks off.
-    pub async fn active(&mut self, units: &[String]) -> Result<(), Fault> {
+    pub async fn active(&mut self, units: &BTreeSet<String>) -> Result<(), Fault> {
         for unit in units {
             self.order(&format!("active {unit}"), &[]).await.map_err(|fault| match fault {
                 Fault::Failed(why) => Fault::Failed(format!("{unit} is {why}")),

@@ -18,8 +18,12 @@ pub(super) enum When {
     Always,
     /// When the event's broker speaks TLS.
     Tls,
+    /// When a web server stands before the encoder.
+    Https,
     /// When the machine is the broker.
     Broker,
+    /// When it is, and browsers come to it.
+    Browsers,
 }
 
 /// A built-in file.
@@ -43,6 +47,8 @@ pub const BOX_SITE: &str = "/data/backrow/push/site";
 const SITE: &str = include_str!("builtin/site.toml");
 const ENCODER: &str = include_str!("builtin/encoder.toml");
 const MOSQUITTO: &str = include_str!("builtin/mosquitto.conf");
+const CADDY: &str = include_str!("builtin/Caddyfile");
+const BROWSERS: &str = include_str!("builtin/browsers.conf");
 const ACL: &str = include_str!("../../../../deploy/broker/acl");
 const CA: &str = "{{ certificates.authority }}";
 const CERTIFICATE: &str = "{{ certificates.certificate }}";
@@ -69,7 +75,7 @@ pub(super) fn state(kind: Kind, machine: &str) -> String {
 
 /// The files of a kind, the important one last: what it names is there before it is.
 pub(super) fn files(kind: Kind) -> Vec<(Builtin, Reload)> {
-    use When::{Always, Broker, Tls};
+    use When::{Always, Broker, Browsers, Https, Tls};
     match kind {
         Kind::Box => {
             let site = Builtin {
@@ -108,10 +114,15 @@ pub(super) fn files(kind: Kind) -> Vec<(Builtin, Reload)> {
         Kind::Collector => {
             daemon("backrow-collector.service", ("/etc/backrow/site.toml", "site.toml", SITE))
         }
-        Kind::Encoder => daemon(
-            "backrow-encoder.service",
-            ("/etc/backrow/encoder.toml", "encoder.toml", ENCODER),
-        ),
+        Kind::Encoder => {
+            let caddy = file("/etc/caddy/Caddyfile", "0644", None, ("Caddyfile", CADDY), Https);
+            let mut files = vec![(caddy, Reload::Unit("caddy.service".to_owned()))];
+            files.extend(daemon(
+                "backrow-encoder.service",
+                ("/etc/backrow/encoder.toml", "encoder.toml", ENCODER),
+            ));
+            files
+        }
     }
     .into_iter()
     .chain(match kind {
@@ -141,6 +152,20 @@ pub(super) fn files(kind: Kind) -> Vec<(Builtin, Reload)> {
                     None,
                     ("mosquitto.conf", MOSQUITTO),
                     Broker,
+                ),
+                file(
+                    "/etc/mosquitto/backrow/passwords",
+                    "0640",
+                    group,
+                    ("passwords", "{{ browsers.passwords }}"),
+                    Browsers,
+                ),
+                file(
+                    "/etc/mosquitto/conf.d/backrow-browsers.conf",
+                    "0644",
+                    None,
+                    ("browsers.conf", BROWSERS),
+                    Browsers,
                 ),
             ]
             .map(|file| (file, Reload::Unit("mosquitto.service".to_owned())))

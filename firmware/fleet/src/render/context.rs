@@ -6,11 +6,11 @@ use minijinja::{Environment, Value, value::Serde};
 use protocol::{names::DeviceName, register::Group};
 use serde::Serialize;
 
-use super::{undefined, who};
+use super::{passwords, undefined, who};
 use crate::{
     certificates::{BROKER, Certificates},
     event::{
-        Event, Kind, Machine, Place, Problem,
+        Event, Kind, LOCAL_PORT, Machine, Place, Problem, TLS_PORT,
         tree::{self, Node, Tree},
     },
 };
@@ -22,8 +22,8 @@ const BOX: &[&str] = &["network", "ssh", "time", "log"];
 /// What an encoder reads.
 const ENCODER: &[&str] =
     &["listen", "archive", "hls", "ladder", "webm", "mqtt", "register", "drain", "dashboard"];
-/// Where a broker listens for TLS, if the event does not say.
-const TLS_PORT: u16 = 8883;
+/// Where an encoder listens for the web server before it, if the event does not say.
+const BEHIND: &str = "127.0.0.1:8080";
 /// The broker's configuration as it ships, and the line in it that says where it listens.
 const SHIPPED: &str = include_str!("../../../../deploy/broker/mosquitto.conf");
 const SHIPPED_LISTENER: &str = "listener 8883";
@@ -74,6 +74,9 @@ fn base(event: &Event, name: &DeviceName, machine: &Machine) -> Values {
         BTreeMap::from([("name", name.as_str()), ("kind", machine.kind.as_str())]);
     if let Some(host) = &machine.host {
         machine_values.insert("host", host);
+    }
+    if let Some(https) = &machine.https {
+        machine_values.insert("https", https);
     }
     put("machine", serialized(machine_values));
     let rooms = rooms(event, machine);
@@ -153,7 +156,8 @@ fn fill(tree: &mut Tree, path: &mut Vec<String>, render: Fill<'_>) {
     }
 }
 
-/// What the event knows without being told: the room's token, the broker, the certificates' files.
+/// What the event knows without being told: the room's token, the broker, the certificates' files,
+/// where the dashboard finds the broker.
 fn own(all: &mut Tree, event: &Event, name: &DeviceName, machine: &Machine) {
     let mut default = |table: &str, key: &str, value: &str, at: Place| {
         let empty = Node { value: tree::Value::Table(Tree::new()), at };
@@ -171,6 +175,12 @@ fn own(all: &mut Tree, event: &Event, name: &DeviceName, machine: &Machine) {
         }
     }
     if machine.kind == Kind::Encoder {
+        if let Some(browsers) = &event.browsers {
+            default("dashboard", "broker", browsers.url.as_str(), browsers.at);
+        }
+        if machine.https.is_some() {
+            default("listen", "http", BEHIND, machine.at);
+        }
         return;
     }
     let http = match all.get("encoder").map(|node| &node.value) {
@@ -225,6 +235,16 @@ pub(super) fn context(
         let listener = format!("listener {port}");
         let configuration = SHIPPED.replace(SHIPPED_LISTENER, &listener);
         put("broker", serialized(BTreeMap::from([("configuration", configuration)])));
+    }
+    if let Some(browsers) = event.browsers.as_ref().filter(|_| machine.broker) {
+        let authority = certificates.authority.as_deref().unwrap_or_default();
+        let port = browsers.own_port();
+        let mut values = Values::new();
+        values.insert("own_port".to_owned(), Value::from(port.is_some()));
+        values.insert("port".to_owned(), Value::from(port.unwrap_or(LOCAL_PORT)));
+        values.insert("path".to_owned(), Value::from(browsers.url.path()));
+        values.insert("passwords".to_owned(), passwords::file(browsers, authority).into());
+        put("browsers", Value::from(values));
     }
     Value::from(values)
 }

@@ -8,6 +8,8 @@
 
 mod builtin;
 mod context;
+mod exposed;
+mod passwords;
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
@@ -18,10 +20,13 @@ use protocol::{
 };
 use sha2::{Digest as _, Sha256};
 
-pub use self::builtin::{BOX_SITE, Reload};
 use self::{
     builtin::When,
     context::{Settings, context},
+};
+pub use self::{
+    builtin::{BOX_SITE, Reload},
+    exposed::{exposed, is_local},
 };
 use crate::{
     certificates::Certificates,
@@ -104,7 +109,9 @@ fn specs(event: &Event, name: &DeviceName, machine: &Machine) -> Result<Vec<Spec
         .filter(|(file, _)| match file.when {
             When::Always => true,
             When::Tls => tls,
+            When::Https => machine.https.is_some(),
             When::Broker => machine.broker,
+            When::Browsers => machine.broker && event.browsers.is_some(),
         })
         .map(|(file, reload)| Spec {
             path: file.path.replace("NAME", name.as_str()),
@@ -215,7 +222,7 @@ fn file(spec: &Spec, mut content: String) -> File {
         view: spec.view.map_or_else(|| spec.path.clone(), str::to_owned),
         mode: spec.mode.clone(),
         group: spec.group.clone(),
-        secret: content.contains("PRIVATE KEY"),
+        secret: content.contains("PRIVATE KEY") || content.contains(passwords::MARK),
         content,
         reload: spec.reload.clone(),
     }

@@ -119,6 +119,37 @@ fn the_daemons_read_what_is_made_for_them() {
 }
 
 #[test]
+fn browsers_get_a_listener_and_passwords_that_stay_the_same() {
+    let bench = Bench::new();
+    let secret =
+        |password: &str| format!("{SECRET}[browsers.dashboard]\npassword = \"{password}\"\n");
+    let render = |url: &str, password: &str| {
+        let text = EVENT.replace("[event]\n", &format!("[event]\nbrowsers = \"{url}\"\n"));
+        let event = parse(&text, &secret(password), bench.0.path()).unwrap();
+        let now = "2026-02-28T00:00:00Z".parse().unwrap();
+        certificates::make(&event, now).unwrap();
+        let certificates = Certificates::read(&event, now).unwrap();
+        all(&event, &certificates).unwrap().remove(&name("enc")).unwrap()
+    };
+    let own = "wss://broker.example.org:9001";
+    let (first, again) = (render(own, "look only"), render(own, "look only"));
+    assert_eq!(first.files, again.files);
+    let passwords = file(&first, "/etc/mosquitto/backrow/passwords");
+    assert!(passwords.content.starts_with("dashboard:$7$10000$") && passwords.secret);
+    assert_eq!(passwords.group.as_deref(), Some("mosquitto"));
+    assert_ne!(file(&render(own, "look twice"), &passwords.path).content, passwords.content);
+    let path = "/etc/mosquitto/conf.d/backrow-browsers.conf";
+    let conf = &file(&first, path).content;
+    assert!(conf.contains("\nlistener 9001\n") && conf.contains("\nkeyfile "), "{conf}");
+    let behind = render("wss://any.example.org/mqtt", "look only");
+    let conf = &file(&behind, path).content;
+    assert!(conf.contains("\nlistener 8084 127.0.0.1\n") && !conf.contains("keyfile"), "{conf}");
+    let encoder = file(&behind, "/etc/backrow/encoder.toml");
+    let encoder = config::encoder::load(&encoder.content, Path::new("encoder.toml")).unwrap();
+    assert_eq!(encoder.dashboard.broker.unwrap().as_str(), "wss://any.example.org/mqtt");
+}
+
+#[test]
 fn what_is_not_defined_is_told_with_room_key_template_and_line() {
     let bench = Bench::new();
     let wrong = bench.wrong(&EVENT.replace("room.name }}.enc", "room.nam }}.enc"));
