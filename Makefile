@@ -96,8 +96,10 @@ fuzz: setup-test web
 		rm -r $$work; \
 	done
 
+# BENCH='1 push' takes each figure of that part once.
 bench: build footage
-	cargo run --release --locked -p backrow-tests --bin bench
+	cargo build --release --locked --bin backrow
+	cargo run --release --locked -p backrow-tests --bin bench -- $(BENCH)
 
 # Our sources and all their crates in one archive, the same bytes for the same commit.
 dist: setup-test web

@@ -3,7 +3,7 @@
 //! else to do.
 //!
 //! `bench [RUNS] [PART…]`: every figure is taken RUNS times (3 if not given); the parts are
-//! `encode`, `memory`, `transcode`, `start`, `recovery` and `dashboard` (all if not given).
+//! `encode`, `memory`, `transcode`, `start`, `recovery`, `dashboard` and `push` (all if not given).
 #![allow(clippy::unwrap_used, clippy::panic)] // a measurement that fails has no result
 #![allow(clippy::print_stdout, clippy::print_stderr)] // its output is its purpose
 
@@ -12,6 +12,7 @@ mod encode;
 mod facts;
 mod latency;
 mod memory;
+mod push;
 mod table;
 mod transcode;
 mod usage;
@@ -51,6 +52,9 @@ async fn main() {
     }
     if wanted("dashboard") {
         dashboard::measure(&mut report, runs, directory.path()).await;
+    }
+    if wanted("push") {
+        push::measure(&mut report, runs, directory.path()).await;
     }
     println!("{}", report.markdown(&facts::machine().await));
 }

@@ -60,7 +60,7 @@ pub(crate) async fn run(
 
 /// User and system time of a process and of the children it has reaped, seconds (proc(5):
 /// fields 14 to 17 of `stat`).
-fn times(pid: Pid) -> f64 {
+pub(crate) fn times(pid: Pid) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();
     let ticks: u32 =
