@@ -52,21 +52,22 @@ take() {
   n=0
   while read -r sum mode group path view; do
     n=$((n + 1))
-    [ "$(sha256sum <"$n" | cut -d " " -f 1)" = "$sum" ] || { echo "file $n did not arrive whole"; return 1; }
-  done <manifest
+    echo "$sum  $n"
+  done <manifest | sha256sum -c >/dev/null 2>&1 || { echo "the files did not arrive whole"; return 1; }
   sync
 }
 
 # What there is now, to go back to. It is complete, on the disk, before anything is changed.
 remember() {
   old="$state/old.part"
-  rm -rf "$old" && mkdir "$old" && : >"$old/list" && : >"$old/seen" || return 1
+  rm -rf "$old" && mkdir "$old" && : >"$old/list" || return 1
+  seen=" "
   n=0
   for manifest in "$state/new/manifest" "$state/now/manifest"; do
     [ -f "$manifest" ] || continue
     while read -r sum mode group path view; do
-      grep -q -F -x "$path" "$old/seen" && continue
-      echo "$path" >>"$old/seen" || return 1
+      case $seen in *" $path "*) continue ;; esac
+      seen="$seen$path "
       if [ -f "$view" ]; then
         n=$((n + 1))
         cp -p "$view" "$old/$n" && echo "$n $path" >>"$old/list" || return 1
@@ -107,13 +108,15 @@ swap() {
     return 1
   fi
   sync
+  pushed=" "
   while read -r sum mode group path view; do
     mv -f "${path%/*}/.${path##*/}.backrow-new" "$path" || return 1
+    pushed="$pushed$path "
   done <"$state/new/manifest"
   # What was pushed before and is not any more.
   if [ -f "$state/now/manifest" ]; then
     while read -r sum mode group path view; do
-      cut -d " " -f 4 "$state/new/manifest" | grep -q -F -x "$path" || rm -f "$path"
+      case $pushed in *" $path "*) ;; *) rm -f "$path" ;; esac
     done <"$state/now/manifest"
   fi
   rm -rf "$state/now" && mkdir "$state/now" || return 1
