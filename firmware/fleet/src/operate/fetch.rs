@@ -7,9 +7,9 @@ use clap::Args;
 use protocol::names::DeviceName;
 
 use super::{
+    asking::Ending,
     commands::{InEvent, Ssh, load, meant, run},
     order::tell,
-    orders::Ending,
     remote::{self, Journal},
 };
 use crate::push::outcome::exit;
@@ -88,7 +88,10 @@ impl DiagArgs {
                 endings.push((
                     name,
                     match remote::fetch(machine, &ssh, &what, &file).await {
-                        Ok(()) => Ending::Done(format!("{}", file.display())),
+                        Ok(status) if status.success() => {
+                            Ending::Done(format!("{}", file.display()))
+                        }
+                        Ok(status) => remote::ending(status),
                         Err(why) => Ending::Failed(why),
                     },
                 ));

@@ -15,9 +15,10 @@ use url::Url;
 use watchdog::clock;
 
 use super::{
+    asking::{Ending, Limits},
     commands::{InEvent, Ssh, hear, listen, load, meant, run},
     heard::Heard,
-    orders::{Conversation, Ending, Limits, order_all},
+    orders::{Conversation, order_all},
     remote,
 };
 use crate::{
@@ -147,7 +148,7 @@ impl RestartArgs {
                         Ok(status) if status.success() => {
                             Ending::Done("started anew, by ssh".to_owned())
                         }
-                        Ok(status) => Ending::Failed(format!("systemctl or ssh: {status}")),
+                        Ok(status) => remote::ending(status),
                         Err(why) => Ending::Away(why),
                     },
                 ));

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use protocol::{
-    command::{Ack, AckState, Command, Order},
+    command::{Command, Order},
     names::DeviceName,
     topics::Topic,
 };
@@ -15,65 +15,16 @@ use tokio::{sync::mpsc, task::JoinSet};
 use ulid::Ulid;
 use watchdog::clock::SharedClock;
 
-use super::{heard::Heard, status::line};
+use super::{
+    asking::{Asking, Ending, Limits, Step},
+    heard::Heard,
+};
 use crate::push::{order::Order as Turns, watch::Watch};
 
 /// How often is looked for an answer.
 const LOOK: Duration = Duration::from_millis(100);
-/// An order that was not answered is sent again after this.
-const AGAIN: Duration = Duration::from_secs(5);
-/// And one that is under way after this.
-const UNDER_WAY: Duration = Duration::from_secs(30);
 
-/// How it ended for a box.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// It did it; what it said.
-    Done(String),
-    /// It will not; why.
-    Refused(String),
-    /// It tried, and it did not work out; of an update: it fell back.
-    Failed(String),
-    /// It is not at the broker.
-    Away(String),
-    /// It did not answer, or not finally.
-    NoAnswer(String),
-    /// It was not asked, because another did not do well.
-    Held,
-}
-
-impl Ending {
-    /// Two words, and what was said.
-    #[must_use]
-    pub fn words(&self) -> (&'static str, &str) {
-        match self {
-            Self::Done(what) => ("done", what),
-            Self::Refused(why) => ("refused", why),
-            Self::Failed(why) => ("failed", why),
-            Self::Away(why) => ("away", why),
-            Self::NoAnswer(why) => ("no answer", why),
-            Self::Held => ("held", "another did not do well"),
-        }
-    }
-
-    /// Whether the others may go on. A box that refuses an update goes on with what it has, and so
-    /// does one that is switched off; one that fell back is a warning.
-    #[must_use]
-    pub fn lets_others_follow(&self) -> bool {
-        !matches!(self, Self::Failed(_) | Self::NoAnswer(_) | Self::Held)
-    }
-}
-
-/// How long things may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Until a box has taken the order; then it expires.
-    pub taken: Duration,
-    /// Until it has done it.
-    pub done: Duration,
-}
-
-/// Asks, and asks again, until the final answer.
+/// Carries the orders to the boxes, and brings what they answer.
 #[derive(Debug)]
 pub struct Conversation {
     /// The broker.
@@ -98,56 +49,23 @@ impl Conversation {
             return Ending::NoAnswer("the clock is beyond all times".to_owned());
         };
         let payload = Command { id, expires: Some(expires), order }.to_json().into_bytes();
-        let topic = Topic::Command.of(name);
+        let (topic, key) = (Topic::Command.of(name), id.to_string());
         let begun = self.clock.monotonic();
-        let (mut sent, mut said): (Option<Duration>, Option<Ack>) = (None, None);
+        let mut asking = Asking::new(self.limits);
         loop {
             let past = self.clock.monotonic().saturating_sub(begun);
-            let key = id.to_string();
             let ack = self.watch.look(|heard| heard.machine(name)?.answers.get(&key).cloned());
-            if let Some(ack) = ack
-                && said.as_ref() != Some(&ack)
-            {
-                let message = line(&ack.message);
-                match ack.state {
-                    AckState::Done => return Ending::Done(message),
-                    AckState::Refused => return Ending::Refused(message),
-                    AckState::Failed => return Ending::Failed(message),
-                    AckState::Accepted => {
-                        let _ = self.news.send((name.clone(), message));
-                    }
-                }
-                said = Some(ack);
-            }
-            match &said {
-                None if past >= self.limits.taken => {
-                    return Ending::NoAnswer(self.silence(past));
-                }
-                Some(ack) if past >= self.limits.done => {
-                    let last = line(&ack.message);
-                    let why = format!("after {} s it is still so: {last}", past.as_secs());
-                    return Ending::NoAnswer(why);
-                }
-                _ => {}
-            }
-            // Also when it is under way: its last answer may have been lost on our side.
-            let again = if said.is_none() { AGAIN } else { UNDER_WAY };
-            if sent.is_none_or(|at| past.saturating_sub(at) >= again) {
-                sent = Some(past);
+            match asking.step(past, ack.as_ref(), self.watch.trouble().as_deref()) {
                 // What fails now is tried again; why is told at the end.
-                let _ = self.watch.publish(topic.clone(), payload.clone(), false).await;
+                Step::Send => {
+                    let _ = self.watch.publish(topic.clone(), payload.clone(), false).await;
+                }
+                Step::Tell(message) => {
+                    let _ = self.news.send((name.clone(), message));
+                }
+                Step::Wait => tokio::time::sleep(LOOK).await,
+                Step::End(ending) => return ending,
             }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    fn silence(&self, past: Duration) -> String {
-        match self.watch.trouble() {
-            Some(trouble) => line(&trouble),
-            None => format!(
-                "nothing within {} s; may you give it orders (the broker's ACL)?",
-                past.as_secs()
-            ),
         }
     }
 }

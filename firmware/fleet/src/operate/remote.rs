@@ -9,6 +9,7 @@ use std::{
 
 use tokio::process::Command;
 
+use super::asking::Ending;
 use crate::{
     event::{Kind, Machine},
     push::ssh::SshOptions,
@@ -109,29 +110,34 @@ pub async fn run(
     status.map_err(|error| format!("ssh: {error}"))
 }
 
+/// What it means that something did not end well there: ssh's own status is 255 (ssh(1)).
+#[must_use]
+pub fn ending(status: ExitStatus) -> Ending {
+    match status.code() {
+        Some(255) => Ending::Away("no ssh to it; what ssh says is above".to_owned()),
+        _ => Ending::Failed(format!("it did not work there ({status})")),
+    }
+}
+
 /// Runs `what` there, and writes what it puts out to `file`, which is there only if all of it is.
 ///
 /// # Errors
-/// In words.
+/// In words: the file cannot be written, there is no ssh, or no way to it.
 pub async fn fetch(
     machine: &Machine,
     options: &SshOptions,
     what: &str,
     file: &Path,
-) -> Result<(), String> {
+) -> Result<ExitStatus, String> {
     let wrong = |error: std::io::Error| format!("{}: {error}", file.display());
     let part = file.with_extension("part");
+    let mut command = ssh(machine, options, what)?;
     let out = fs::File::create(&part).map_err(wrong)?;
-    let status = ssh(machine, options, what)?.stdout(out).status().await;
-    match status {
-        Ok(status) if status.success() => fs::rename(&part, file).map_err(wrong),
-        Ok(status) => {
-            let _ = fs::remove_file(&part);
-            Err(format!("it was not made there ({status})"))
-        }
-        Err(error) => {
-            let _ = fs::remove_file(&part);
-            Err(format!("ssh: {error}"))
-        }
+    let status = command.stdout(out).status().await.map_err(|error| format!("ssh: {error}"));
+    if status.as_ref().is_ok_and(ExitStatus::success) {
+        fs::rename(&part, file).map_err(wrong)?;
+    } else {
+        let _ = fs::remove_file(&part);
     }
+    status
 }

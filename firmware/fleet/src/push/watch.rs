@@ -18,6 +18,7 @@ use rumqttc::{
     AsyncClient, Event, MqttOptions, Packet, PublishOptions, QoS, TlsConfiguration, Transport,
 };
 use tokio::task::JoinHandle;
+use ulid::Ulid;
 
 use super::trial::Said;
 
@@ -152,7 +153,8 @@ impl<Heard: Hears> Watch<Heard> {
     /// # Errors
     /// In words: the certificates are missing or damaged.
     pub fn start(broker: &Mqtt) -> Result<Self, String> {
-        let id = format!("backrow-operator-{}", std::process::id());
+        // Of its own: of two with one name the broker throws out the first.
+        let id = format!("backrow-operator-{}", Ulid::generate());
         let mut options = MqttOptions::new(id, (broker.host().to_owned(), broker.port()));
         options.set_keep_alive(10);
         options.set_connect_timeout(Duration::from_secs(10));
