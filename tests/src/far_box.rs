@@ -33,7 +33,7 @@ for unit; do
   rm -f "$pid"
   case $unit in
     backrow-collector.service) set -- BIN/collector --config /run/backrow/site.toml ;;
-    backrow-appliance.service) set -- BIN/appliance run ;;
+    backrow-appliance.service) set -- BIN/appliance run --page-port 0 ;;
     *) continue ;;
   esac
   setsid sh -c 'echo $$ >/run/$0.pid
@@ -59,14 +59,15 @@ while :; do sleep 600 & wait; done
 "#;
 
 /// Makes the box's root, and becomes its start. `$1` is its folder, `$2` where the programs are. It
-/// must neither set this machine's clock nor take its port 80.
+/// must neither set this machine's clock nor take its port 80. A box knows its data partition by
+/// another file system than the root's.
 const ROOT: &str = r#"
 set -e
 mount --make-rprivate /
 root=$1/root
 for own in usr etc dev proc run root tmp opt data var/log "$2"; do mkdir -p "$root/$own"; done
 for link in bin sbin lib lib64; do [ -L "$root/$link" ] || ln -s usr/$link "$root/$link"; done
-mkdir -p "$1/etc" "$1/work"
+mkdir -p "$1/etc" "$1/work" "$1/empty" "$1/data-work"
 mount --rbind /usr "$root/usr"
 mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc,workdir=$1/work" "$root/etc"
 mount -t tmpfs tmpfs "$root/dev"
@@ -78,7 +79,7 @@ mkdir -p "$root/dev/shm" "$root/dev/backrow/config"
 mount --bind "$1/config" "$root/dev/backrow/config"
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/run"
-mount --bind "$1/data" "$root/data"
+mount -t overlay overlay -o "lowerdir=$1/empty,upperdir=$1/data,workdir=$1/data-work" "$root/data"
 mount --rbind "$2" "$root/$2"
 mount --bind "$1/programs" "$root/opt"
 exec setpriv --bounding-set=-sys_time,-sys_boot,-net_bind_service chroot "$root" /opt/boot

@@ -216,8 +216,7 @@ async fn a_box_behind_nat_takes_what_is_signed_and_goes_back_when_it_is_not_well
 
     // Not well with it: back, and not taken again by the box as it starts anew.
     conference.change("http://127.0.0.1:1", 18);
-    // It has to be well for longer than a busy machine takes to find out that it is not.
-    let second = conference.push("b1", &["--patience", "40", "--settle", "20"]).await;
+    let second = conference.push("b1", &["--patience", "40"]).await;
     second.expect(5, "went back: uplink: ", &the_box);
     assert_eq!(the_box.site(), applied);
     the_box.power_off().await;
@@ -285,15 +284,15 @@ async fn an_operator_sees_every_machine_and_gives_a_box_orders() {
         let rows = status["machines"].as_array()?.clone();
         let of = |name: &str| rows.iter().find(|row| row["machine"] == name).cloned();
         assert_eq!(of("b2")?["why"], "never seen at the broker", "{seen}");
-        of("b1").filter(|row| row["mood"] == "sad" && row["sound_db"].is_number())
+        // It misses a time server, and nothing else.
+        of("b1").filter(|row| row["mood"] == "hungry" && row["sound_db"].is_number())
     })
     .await;
     assert_eq!((&row["kind"], &row["source"]), (&"box".into(), &"picture".into()), "{row}");
     assert_eq!(row["rooms"][0], "main");
     assert!(row["version"].is_string() && row["behind_ms"].is_number(), "{row}");
-    // CONFIG and /data are folders here: what is wrong with this box is told.
     let (status, said) = operate(dir, &["status", "b1"]).await;
-    assert!(status == 5 && said.contains("picture") && said.contains("box."), "{status} {said}");
+    assert!(status == 0 && said.contains("picture"), "{status} {said}");
     let (status, said) = operate(dir, &["status"]).await;
     assert!(status == 5 && said.contains("never seen"), "{status} {said}");
 

@@ -20,7 +20,7 @@ enum Command {
     /// Takes a site.toml from a folder, as if it had been put on CONFIG, and starts what reads it
     Configure(appliance::provision::configure::ConfigureArgs),
     /// The box's own daemon: page, screen, commands, updates
-    Run,
+    Run(appliance::daemon::RunArgs),
     /// Installs an update bundle, if it is signed, for this board, and newer
     Update(appliance::update::Args),
     /// Writes a diagnostics bundle
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Provision => appliance::provision::main(&paths),
         Command::Configure(args) => appliance::provision::configure::configure(&args, &paths),
-        Command::Run => appliance::daemon::main(&paths),
+        Command::Run(args) => appliance::daemon::main(&args, &paths),
         Command::Update(args) => appliance::update::main(&args, &paths),
         Command::Diag(args) => appliance::recovery::diag(&args, &paths),
         Command::FactoryReset(args) => appliance::recovery::reset(&args, &paths),

@@ -6,7 +6,9 @@
 //!        └────────────── something worrying ─────────────────────┘
 //!     patience over ──▶ unwell, with the last reason
 //! ```
-//! A component that was sad before may stay so: a camera that is broken is not the push's doing.
+//! A component that is only starting is waited for: an uplink that has not reached its encoder yet
+//! says nothing of the token that it will show there. One that worried before may go on: a camera
+//! that is broken is not the push's doing.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,8 +25,8 @@ pub struct Said {
     pub mood: Option<Mood>,
     /// Its version.
     pub version: Option<String>,
-    /// Which components are sad or lost, and why.
-    pub sad: BTreeMap<String, String>,
+    /// Which components are worrying, and why.
+    pub worries: BTreeMap<String, Worry>,
 }
 
 impl Said {
@@ -32,6 +34,32 @@ impl Said {
     #[must_use]
     pub fn revision(&self) -> Option<&str> {
         self.birth.as_ref()?.1.as_deref()
+    }
+
+    /// The names of the components that worry.
+    #[must_use]
+    pub fn worried(&self) -> Vec<String> {
+        self.worries.keys().cloned().collect()
+    }
+}
+
+/// A component that is not known to be well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worry {
+    /// Waking, sad or lost.
+    pub mood: Mood,
+    /// Why.
+    pub why: String,
+}
+
+impl Worry {
+    /// `None` for the moods that a machine may stay in: what does not come to a hungry component
+    /// is not its fault, nor the push's.
+    pub fn new(mood: Mood, why: impl Into<String>) -> Option<Self> {
+        match mood {
+            Mood::Waking | Mood::Sad | Mood::Lost => Some(Self { mood, why: why.into() }),
+            Mood::Sleeping | Mood::Happy | Mood::Hungry => None,
+        }
     }
 }
 
@@ -57,18 +85,18 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// A trial of a revision that begins now. `before` is what the machine said before.
+    /// A trial of a revision that begins now. `before` are the components that worried before.
     #[must_use]
     pub fn new(
         revision: &str,
-        before: &Said,
+        before: Vec<String>,
         settle: Duration,
         patience: Duration,
         now: Duration,
     ) -> Self {
         Self {
             revision: revision.to_owned(),
-            before: before.sad.keys().cloned().collect(),
+            before,
             settle,
             end: now.saturating_add(patience),
             well_since: None,
@@ -101,26 +129,27 @@ impl Trial {
             Some(revision) => return Some(format!("it still runs revision {revision}")),
             None => return Some("it runs no revision of ours".to_owned()),
         }
-        let new = said.sad.iter().find(|(name, _)| !self.before.contains(name));
-        let sad = |what: String| match new {
-            Some((name, why)) => Some(format!("{name}: {why}")),
-            None if said.sad.is_empty() => Some(what),
-            // Sad for the reasons of before.
-            None => None,
-        };
         match said.state {
-            Some(Lifecycle::Ready | Lifecycle::Sleeping) => {}
-            Some(Lifecycle::Alert) => return sad("it is in trouble".to_owned()),
+            Some(Lifecycle::Ready | Lifecycle::Sleeping | Lifecycle::Alert) => {}
             Some(Lifecycle::Init) => return Some("it is starting".to_owned()),
             Some(Lifecycle::Disconnected) => return Some("it has stopped".to_owned()),
             Some(Lifecycle::Lost) => return Some("the broker has lost it".to_owned()),
             None => return Some("it does not say how it is".to_owned()),
         }
-        match said.mood {
-            Some(Mood::Sleeping | Mood::Happy | Mood::Hungry) => None,
-            Some(Mood::Waking) => Some("it is starting".to_owned()),
-            Some(mood @ (Mood::Sad | Mood::Lost)) => sad(format!("it is {mood}")),
-            None => Some("it has not said yet how it does".to_owned()),
+        let Some(mood) = said.mood else {
+            return Some("it has not said yet how it does".to_owned());
+        };
+        let new = said.worries.iter().filter(|(name, _)| !self.before.contains(name));
+        if let Some((name, worry)) = new.max_by_key(|(_, worry)| worry.mood) {
+            return Some(format!("{name}: {}", worry.why));
+        }
+        // What worries, it has not said yet; or it worried before.
+        let known = |mood| said.worries.values().any(|worry| worry.mood >= mood);
+        match (said.state, mood) {
+            (_, Mood::Waking) if !known(mood) => Some("it is starting".to_owned()),
+            (_, Mood::Sad | Mood::Lost) if !known(Mood::Sad) => Some(format!("it is {mood}")),
+            (Some(Lifecycle::Alert), _) if !known(Mood::Sad) => Some("it is in trouble".to_owned()),
+            _ => None,
         }
     }
 }
@@ -140,12 +169,12 @@ mod tests {
             birth: Some((jiff::Timestamp::UNIX_EPOCH, Some(revision.to_owned()))),
             mood: Some(mood),
             version: None,
-            sad: BTreeMap::new(),
+            worries: BTreeMap::new(),
         }
     }
 
     fn trial(before: &Said) -> Trial {
-        Trial::new("2", before, SETTLE, PATIENCE, Duration::ZERO)
+        Trial::new("2", before.worried(), SETTLE, PATIENCE, Duration::ZERO)
     }
 
     fn at(seconds: u64) -> Duration {
@@ -169,10 +198,17 @@ mod tests {
         assert_eq!(trial.look(&good, at(11)), Verdict::Well);
     }
 
+    fn worried(mut said: Said, worries: &[(&str, Mood, &str)]) -> Said {
+        for (name, mood, why) in worries {
+            said.worries.insert((*name).to_owned(), Worry::new(*mood, *why).unwrap());
+        }
+        said
+    }
+
     #[test]
     fn what_is_newly_sad_ends_it_and_what_was_sad_before_does_not() {
-        let mut sad = said("2", Lifecycle::Alert, Mood::Sad);
-        sad.sad.insert("capture".into(), "no such device".into());
+        let capture = ("capture", Mood::Sad, "no such device");
+        let sad = worried(said("2", Lifecycle::Alert, Mood::Sad), &[capture]);
         let mut fresh = trial(&Said::default());
         let why = "capture: no such device".to_owned();
         assert_eq!(fresh.look(&sad, at(59)), Verdict::Wait(why.clone()));
@@ -180,8 +216,45 @@ mod tests {
         let mut known = trial(&sad);
         known.look(&sad, at(0));
         assert_eq!(known.look(&sad, at(5)), Verdict::Well);
-        sad.sad.insert("uplink".into(), "refused".into());
-        assert_eq!(known.look(&sad, at(60)), Verdict::Unwell("uplink: refused".to_owned()));
+        let worse = worried(sad, &[("uplink", Mood::Sad, "refused")]);
+        assert_eq!(known.look(&worse, at(60)), Verdict::Unwell("uplink: refused".to_owned()));
+    }
+
+    #[test]
+    fn what_is_only_starting_is_waited_for_behind_a_worse_mood_too() {
+        let uplink = ("uplink", Mood::Waking, "going to https://encoder");
+        // Without sound the box is hungry, which is worse than waking.
+        let hungry = said("2", Lifecycle::Ready, Mood::Hungry);
+        let going = worried(hungry.clone(), &[uplink]);
+        let mut trial = trial(&Said::default());
+        let wait = |why: &str| Verdict::Wait(why.to_owned());
+        for second in [0, 10, 50] {
+            assert_eq!(trial.look(&going, at(second)), wait("uplink: going to https://encoder"));
+        }
+        assert_eq!(trial.look(&hungry, at(51)), wait("it is well so far"));
+        assert_eq!(trial.look(&hungry, at(56)), Verdict::Well);
+        // Sad comes before starting, in what is told.
+        let both = worried(going, &[("a", Mood::Sad, "broken")]);
+        assert_eq!(trial.look(&both, at(60)), Verdict::Unwell("a: broken".to_owned()));
+    }
+
+    #[test]
+    fn a_bad_mood_whose_component_was_not_heard_is_none_of_those_of_before() {
+        let waking = worried(Said::default(), &[("capture", Mood::Waking, "starting")]);
+        for (state, mood, why) in [
+            (Lifecycle::Ready, Mood::Lost, "it is lost"),
+            (Lifecycle::Alert, Mood::Hungry, "it is in trouble"),
+        ] {
+            let mut trial = trial(&waking);
+            let said = Said { worries: waking.worries.clone(), ..said("2", state, mood) };
+            assert_eq!(trial.look(&said, at(60)), Verdict::Unwell(why.to_owned()));
+        }
+        let said =
+            Said { worries: waking.worries.clone(), ..said("2", Lifecycle::Ready, Mood::Waking) };
+        assert_eq!(
+            trial(&waking).look(&said, at(60)),
+            Verdict::Wait("it is well so far".to_owned())
+        );
     }
 
     proptest! {

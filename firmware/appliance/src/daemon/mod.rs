@@ -61,16 +61,22 @@ use crate::{
 pub(crate) const MQTT: &str = "box.mqtt";
 /// The page on the board.
 const PAGE: &str = "box.page";
-/// The page's port.
-const PORT: u16 = 80;
 /// How long the parts may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Commands and orders that wait for their turn.
 const WAITING: usize = 16;
 
+/// How to run.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The port of the box's page; 0 takes any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 80)]
+    page_port: u16,
+}
+
 /// Runs until told to stop.
 #[must_use]
-pub fn main(paths: &Paths) -> ExitCode {
+pub fn main(args: &RunArgs, paths: &Paths) -> ExitCode {
     telemetry::log::init("backrow-appliance");
     // The provider is the same for every connection; a second call would only say it is set.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -79,7 +85,7 @@ pub fn main(paths: &Paths) -> ExitCode {
         .enable_all()
         .build()
         .context("the runtime cannot be started")
-        .and_then(|runtime| runtime.block_on(run(paths)));
+        .and_then(|runtime| runtime.block_on(run(args, paths)));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -89,13 +95,13 @@ pub fn main(paths: &Paths) -> ExitCode {
     }
 }
 
-async fn run(paths: &Paths) -> anyhow::Result<()> {
+async fn run(args: &RunArgs, paths: &Paths) -> anyhow::Result<()> {
     let clock = clock::system();
     // Provisioning did this too; a box that is not provisioned has a clock all the same.
     time::set_floor(paths, clock.as_ref());
     let site = site(paths);
     let parts = Parts::new(paths, clock, site);
-    parts.start();
+    parts.start(args.page_port);
     systemd::ready();
     systemd::status(&format!("version {}", parts.image.version));
     let mut petting = tokio::spawn(systemd::watchdog(parts.pulse.felt(), parts.telling.clone()));
@@ -223,7 +229,7 @@ impl Parts {
         Some(reporter.spawn(self.board.clone(), self.clock.clone(), self.telling.clone()))
     }
 
-    fn start(&self) {
+    fn start(&self, page_port: u16) {
         let stop = || self.working.child_token();
         let (paths, board, clock) = (self.paths.clone(), self.board.clone(), self.clock.clone());
         let has_broker = self.site.as_ref().is_some_and(|site| site.mqtt.is_some());
@@ -272,11 +278,11 @@ impl Parts {
             self.tasks.spawn(applier.run(pushes, stop()));
         }
         self.tasks.spawn(from_config(self.desk.clone(), self.good.subscribe(), stop()));
-        self.show(paths);
+        self.show(paths, page_port);
     }
 
     /// The page, the screen and the lights.
-    fn show(&self, paths: Paths) {
+    fn show(&self, paths: Paths, port: u16) {
         let stop = || self.working.child_token();
         let doing = self.desk.doing.subscribe();
         let (seen, _) = crate::status::spawn(
@@ -301,14 +307,14 @@ impl Parts {
         self.tasks.spawn(listen::page(self.desk.clone(), asked, stop()));
         let app = page::app(paths, seen, orders);
         // Both families: an IPv6 socket takes IPv4 too, unless the kernel is told otherwise.
-        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT));
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         match listener::bind(any, &page::LIMITS) {
             Ok(listener) => {
-                self.board.set(PAGE, Mood::Happy, format!("the page is at port {PORT}"));
+                self.board.set(PAGE, Mood::Happy, format!("the page is at port {port}"));
                 self.tasks.spawn(listener::serve(listener, app, page::LIMITS, stop()));
             }
             Err(error) => {
-                let text = format!("the page cannot be shown at port {PORT}: {error}");
+                let text = format!("the page cannot be shown at port {port}: {error}");
                 self.board.set(PAGE, Mood::Sad, text);
             }
         }

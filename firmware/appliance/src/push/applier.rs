@@ -7,7 +7,7 @@ use protocol::{
     config::Site,
     payload::EventKind,
     push::{ConfigState, Document, Refused, SITE, Signed, Standing},
-    trial::{Said, Trial, Verdict},
+    trial::{Trial, Verdict},
 };
 use telemetry::mqtt::Incoming;
 use tokio::sync::{mpsc, watch};
@@ -177,14 +177,11 @@ impl Work {
             Resume::Nothing => self.tell(None),
             Resume::Judge => {
                 let Some(pending) = self.record.pending.clone() else { return };
-                let before = Said {
-                    sad: pending.sad.into_iter().map(|name| (name, String::new())).collect(),
-                    ..Said::default()
-                };
                 let revision = runs.map(|it| it.to_string()).unwrap_or_default();
                 let seconds = Duration::from_secs;
                 let (settle, patience) = (seconds(pending.settle_s), seconds(pending.patience_s));
-                self.trial = Some(Trial::new(&revision, &before, settle, patience, self.now()));
+                self.trial =
+                    Some(Trial::new(&revision, pending.worried, settle, patience, self.now()));
                 let at = self.utc();
                 self.record.stands(Standing::Trial, "it is in force, and on trial", at);
                 self.tell(None);
@@ -307,11 +304,11 @@ impl Work {
     async fn apply(&mut self, document: Document) {
         let now = self.now();
         let status = self.collector.look(&self.applier.system.paths, now).cloned();
-        let sad = health::sad(status.as_ref(), &self.applier.board).into_keys().collect();
+        let worries = health::worries(status.as_ref(), &self.applier.board);
         let session = status.map(|status| status.session).unwrap_or_default();
         let earlier = self.record.clone();
         let at = self.utc();
-        self.record.begin(&document, sad, session, at);
+        self.record.begin(&document, worries.into_keys().collect(), session, at);
         let files: Files = document
             .files
             .iter()

@@ -8,7 +8,7 @@ use protocol::{
     names::Revision,
     payload::Lifecycle,
     status::{CollectorStatus, FILE},
-    trial::Said,
+    trial::{Said, Worry},
 };
 use watchdog::board::Board;
 
@@ -37,19 +37,16 @@ impl Collector {
     }
 }
 
-/// Which components are sad or lost, and why: the collector's, and the box's own. Whether the broker
-/// is reached, [`said`] tells.
+/// Which components worry, and why: the collector's, and the box's own. Whether the broker is
+/// reached, [`said`] tells.
 #[must_use]
-pub fn sad(status: Option<&CollectorStatus>, board: &Board) -> BTreeMap<String, String> {
-    let worrying = |mood: Mood| matches!(mood, Mood::Sad | Mood::Lost);
-    let collectors = status.into_iter().flat_map(|status| &status.components);
-    let mut sad: BTreeMap<String, String> = collectors
-        .filter(|(_, component)| worrying(component.mood))
-        .map(|(name, component)| (name.clone(), component.reason.clone()))
-        .collect();
-    let own = board.snapshot().into_iter().filter(|(name, it)| name != MQTT && worrying(it.mood));
-    sad.extend(own.map(|(name, it)| (name, it.reason)));
-    sad
+pub fn worries(status: Option<&CollectorStatus>, board: &Board) -> BTreeMap<String, Worry> {
+    let collectors = status.into_iter().flat_map(|status| status.components.clone());
+    let collectors = collectors.map(|(name, it)| (name, it.mood, it.reason));
+    let own = board.snapshot().into_iter().filter(|(name, _)| name != MQTT);
+    let own = own.map(|(name, it)| (name, it.mood, it.reason));
+    let worry = |(name, mood, why)| Some((name, Worry::new(mood, why)?));
+    collectors.chain(own).filter_map(worry).collect()
 }
 
 /// What can be said of the box, and what keeps it from being judged at all. `before` is the
@@ -72,15 +69,16 @@ pub fn said(
         (_, None) => Some("the collector does not say how it is".to_owned()),
         _ => None,
     };
-    let sad = sad(fresh, board);
+    let worries = worries(fresh, board);
     let worst = fresh.and_then(|it| it.components.values().map(|component| component.mood).max());
-    let alert = if sad.is_empty() { Lifecycle::Ready } else { Lifecycle::Alert };
+    let sad = worries.values().any(|worry| worry.mood >= Mood::Sad);
+    let alert = if sad { Lifecycle::Alert } else { Lifecycle::Ready };
     let said = Said {
         state: Some(if connected { alert } else { Lifecycle::Lost }),
         birth: fresh.map(|status| (status.at, revision.map(Revision::to_string))),
         mood: worst,
         version: None,
-        sad,
+        worries,
     };
     (said, trouble)
 }
@@ -107,7 +105,7 @@ mod tests {
         let judge = |board: &Board, status: Option<&CollectorStatus>| {
             let (said, trouble) = said(status, board, Some(&revision), "old");
             let second = Duration::from_secs(1);
-            let mut trial = Trial::new("2", &Said::default(), second, second, Duration::ZERO);
+            let mut trial = Trial::new("2", Vec::new(), second, second, Duration::ZERO);
             trial.look(&said, Duration::ZERO);
             (trial.look(&said, second), trouble)
         };

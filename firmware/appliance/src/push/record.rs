@@ -39,8 +39,8 @@ pub struct Pending {
     pub settle_s: u64,
     /// How long that may take, seconds.
     pub patience_s: u64,
-    /// What was sad before.
-    pub sad: Vec<String>,
+    /// The components that worried before.
+    pub worried: Vec<String>,
     /// The collector's session before.
     pub session: String,
     /// Starts of the daemon since.
@@ -161,7 +161,13 @@ impl Record {
     }
 
     /// A document is to be put in place.
-    pub fn begin(&mut self, document: &Document, sad: Vec<String>, session: String, at: Timestamp) {
+    pub fn begin(
+        &mut self,
+        document: &Document,
+        worried: Vec<String>,
+        session: String,
+        at: Timestamp,
+    ) {
         if self.sequence != document.sequence {
             self.cut_off = 0;
         }
@@ -170,7 +176,7 @@ impl Record {
             phase: Phase::Putting,
             settle_s: settle.as_secs(),
             patience_s: patience.as_secs(),
-            sad,
+            worried,
             session,
             starts: 0,
             highest_before: self.highest,

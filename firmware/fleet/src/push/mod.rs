@@ -359,7 +359,7 @@ impl Work<'_> {
         let Options { settle, patience, .. } = *self.options;
         let now = || self.clock.monotonic();
         let revision = self.wanted.revision.as_str();
-        let mut trial = Trial::new(revision, before, settle, patience, now());
+        let mut trial = Trial::new(revision, before.worried(), settle, patience, now());
         let mut told = String::new();
         let mut asked = None;
         let end = now().saturating_add(patience);

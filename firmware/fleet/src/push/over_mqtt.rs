@@ -77,7 +77,7 @@ impl Following {
         let whole = patience.saturating_mul(2).saturating_add(WORK);
         Self {
             sequence,
-            trial: Trial::new(revision, before, settle, whole, now),
+            trial: Trial::new(revision, before.worried(), settle, whole, now),
             heard: now.saturating_add(patience),
             ended: now.saturating_add(whole),
         }
@@ -235,8 +235,8 @@ impl Work<'_> {
 
     async fn still_well(&self, watch: &Watch) -> Outcome {
         let Options { settle, patience, .. } = *self.options;
-        let (wanted, before) = (self.wanted.revision.as_str(), Said::default());
-        let mut trial = Trial::new(wanted, &before, settle, patience, self.clock.monotonic());
+        let wanted = self.wanted.revision.as_str();
+        let mut trial = Trial::new(wanted, Vec::new(), settle, patience, self.clock.monotonic());
         loop {
             match self.verdict(watch, &mut trial) {
                 Verdict::Well => return Outcome::UpToDate,

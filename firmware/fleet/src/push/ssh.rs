@@ -29,8 +29,9 @@ const MAX_LINE: u64 = 4096;
 const MAX_FILE: u64 = 1 << 20;
 /// Lines that a machine may say before the agent does.
 const MAX_NOISE: usize = 200;
-/// To connect and log in.
-const CONNECT: Duration = Duration::from_secs(30);
+/// To connect and log in. What does not answer at all, ssh gives up earlier; this is for a machine
+/// that is busy.
+const CONNECT: Duration = Duration::from_secs(60);
 /// For one answer; a service may take its time to start.
 const ANSWER: Duration = Duration::from_secs(180);
 /// Files on trial go back when nothing was heard for so long, seconds.

@@ -8,7 +8,6 @@ use std::{
 
 use protocol::{
     config::Mqtt,
-    mood::Mood,
     names::DeviceName,
     payload::{Birth, ComponentState, Health, State},
     push::ConfigState,
@@ -20,7 +19,7 @@ use rumqttc::{
 use tokio::task::JoinHandle;
 use ulid::Ulid;
 
-use super::trial::Said;
+use super::trial::{Said, Worry};
 
 /// The largest message that is taken: a preview, and some.
 const MAX_PACKET: u32 = 64 * 1024;
@@ -77,7 +76,7 @@ impl Fleet {
                 let born = (birth.started, birth.revision.map(|revision| revision.to_string()));
                 if said.birth.as_ref().is_some_and(|known| *known != born) {
                     // A new life: what its components were like before says nothing of it.
-                    said.sad.clear();
+                    said.worries.clear();
                     said.mood = None;
                 }
                 said.birth = Some(born);
@@ -90,14 +89,18 @@ impl Fleet {
             }
             Topic::Component(name) => {
                 let name = name.as_str().to_owned();
-                match serde_json::from_slice::<ComponentState>(payload) {
-                    Ok(state) if matches!(state.mood, Mood::Sad | Mood::Lost) => {
-                        if said.sad.len() < MAX_COMPONENTS {
-                            said.sad.insert(name, state.reason.chars().take(300).collect());
-                        }
+                let state = serde_json::from_slice::<ComponentState>(payload).ok();
+                let worry = state.and_then(|state| {
+                    let why: String = state.reason.chars().take(300).collect();
+                    Worry::new(state.mood, why)
+                });
+                match worry {
+                    Some(worry) if said.worries.len() < MAX_COMPONENTS => {
+                        said.worries.insert(name, worry);
                     }
-                    _ => {
-                        said.sad.remove(&name);
+                    Some(_) => {}
+                    None => {
+                        said.worries.remove(&name);
                     }
                 }
             }
@@ -291,14 +294,14 @@ mod tests {
         fleet.hear("backrow/m/component/capture", component("sad").as_bytes());
         fleet.hear("backrow/m/birth", birth("1", 1).as_bytes());
         fleet.hear("backrow/m/state", br#"{"v":1,"state":"alert"}"#);
-        assert_eq!(fleet.of(&m).sad["capture"], "why");
+        assert_eq!(fleet.of(&m).worries["capture"].why, "why");
         assert_eq!(fleet.of(&m).revision(), Some("1"));
         assert_eq!(fleet.of(&m).state, Some(Lifecycle::Alert));
         fleet.hear("backrow/m/birth", birth("2", 2).as_bytes());
-        assert!(fleet.of(&m).sad.is_empty());
+        assert!(fleet.of(&m).worries.is_empty());
         fleet.hear("backrow/m/component/capture", component("lost").as_bytes());
         fleet.hear("backrow/m/component/capture", component("happy").as_bytes());
-        assert!(fleet.of(&m).sad.is_empty());
+        assert!(fleet.of(&m).worries.is_empty());
     }
 
     proptest! {
