@@ -14,8 +14,8 @@ use appliance::{
     paths::Paths,
     programs::Programs,
     update::{
-        bundle,
-        install::{Bundle, Installer, UpdateError, Wanted},
+        bundle::{self, Offer},
+        install::{Bundle, Installed, Installer, UpdateError, Wanted},
         record::Update,
     },
 };
@@ -125,7 +125,7 @@ impl Bench {
         Paths::under(self.path("box"))
     }
 
-    async fn install(&self, file: &Path) -> Result<Update, UpdateError> {
+    async fn install(&self, file: &Path) -> Result<Installed, UpdateError> {
         let installer = Installer {
             paths: self.paths(),
             programs: self.programs(),
@@ -159,7 +159,16 @@ async fn a_bundle_that_is_signed_ours_and_newer_is_taken() {
     let info = bundle::inspect(&bench.programs(), &file).await.unwrap();
     assert_eq!((info.compatible.as_deref(), info.version.as_deref()), (Some(HERE), Some("1.10.0")));
     let image = appliance::image::Image::read(&bench.paths()).unwrap();
-    assert_eq!(bundle::judge(&info, &image).unwrap().to_string(), "1.10.0");
+    assert_eq!(bundle::judge(&info, &image).unwrap(), Offer::Newer("1.10.0".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn a_bundle_that_runs_here_already_changes_nothing_and_is_no_fault() {
+    let bench = Bench::new();
+    let same = bench.ours("same", HERE, "1.2.0+later");
+    let words = "1.2.0+later is not installed: 1.2.0 runs here already";
+    assert_eq!(bench.install(&same).await.unwrap(), Installed::Already(words.into()));
+    assert_eq!(Update::last(&bench.paths()), None, "nothing was begun");
 }
 
 #[tokio::test]
@@ -168,8 +177,6 @@ async fn every_refusal_says_plainly_why() {
     let older = bench.ours("older", HERE, "1.1.9");
     let why = "it is version 1.1.9, which is older than 1.2.0, which runs here";
     assert_eq!(bench.why(&older).await, why);
-    let same = bench.ours("same", HERE, "1.2.0+later");
-    assert_eq!(bench.why(&same).await, "it is version 1.2.0+later, and 1.2.0 runs here already");
     let other = bench.ours("other", "backrow-rpi4", "9.0");
     assert_eq!(
         bench.why(&other).await,

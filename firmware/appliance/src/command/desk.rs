@@ -20,7 +20,7 @@ use crate::{
     update::{
         fetch,
         health::{COLLECTOR, COMPONENT},
-        install::{Installer, Wanted},
+        install::{Installed, Installer, Wanted},
     },
 };
 
@@ -119,26 +119,26 @@ impl Desk {
             self.doing.send_replace(words.to_owned());
         };
         let installed = self.installer.install(wanted, &say).await;
-        let error = match installed {
-            Ok(update) => {
+        let outcome = match installed {
+            Ok(Installed::Anew(update)) => {
                 let words = format!("{} is installed; the box restarts", update.to);
                 self.board.event(EventKind::Notice, COMPONENT, words.clone());
                 return self.reboot(words).await;
             }
-            Err(error) => error,
+            Ok(Installed::Already(words)) => Ok(words),
+            Err(error) if error.is_refusal() => Err(NotDone::Refused(error.to_string())),
+            Err(error) => Err(NotDone::Failed(error.to_string())),
         };
         self.doing.send_replace(String::new());
-        let why = error.to_string();
-        self.board.event(EventKind::Notice, COMPONENT, format!("{}: {why}", wanted.asked_by));
-        match before {
+        let (Ok(words) | Err(NotDone::Refused(words) | NotDone::Failed(words))) = &outcome;
+        self.board.event(EventKind::Notice, COMPONENT, format!("{}: {words}", wanted.asked_by));
+        match (before, &outcome) {
+            (_, Err(NotDone::Failed(why))) => self.board.set(COMPONENT, Mood::Sad, why.clone()),
             // Nothing has changed: a refusal is no fault of the box.
-            Some(before) if error.is_refusal() => {
-                self.board.set(COMPONENT, before.mood, before.reason);
-            }
-            None if error.is_refusal() => self.board.remove(COMPONENT),
-            _ => self.board.set(COMPONENT, Mood::Sad, why.clone()),
+            (Some(before), _) => self.board.set(COMPONENT, before.mood, before.reason),
+            (None, _) => self.board.remove(COMPONENT),
         }
-        Err(if error.is_refusal() { NotDone::Refused(why) } else { NotDone::Failed(why) })
+        outcome.map(Done::Said)
     }
 
     async fn factory_reset(&self, recordings: bool) -> Result<Done, NotDone> {

@@ -3,7 +3,7 @@
 //! RAUC checks the signature and the format. That the bundle is for this board RAUC checks only at
 //! the end, and its version not at all: both are checked here first, so that the reason is plain.
 
-use std::{path::Path, time::Duration};
+use std::{cmp::Ordering, path::Path, time::Duration};
 
 use serde::Deserialize;
 
@@ -61,14 +61,6 @@ pub enum Refusal {
         /// The version that runs.
         here: String,
     },
-    /// The very same.
-    #[error("it is version {offered}, and {here} runs here already")]
-    Same {
-        /// Its version.
-        offered: String,
-        /// The version that runs.
-        here: String,
-    },
     /// Whether it is newer cannot be said.
     #[error("its version cannot be compared with the one that runs here: {0}")]
     Version(String),
@@ -84,6 +76,15 @@ impl From<ProgramError> for Refusal {
     fn from(error: ProgramError) -> Self {
         Self::Unchecked(error.to_string())
     }
+}
+
+/// A bundle that is for this box.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Newer than what runs here.
+    Newer(Version),
+    /// What runs here.
+    Same(Version),
 }
 
 /// Asks RAUC what a bundle is; the signature is good if this succeeds.
@@ -104,11 +105,11 @@ pub async fn inspect(programs: &Programs, bundle: &Path) -> Result<Info, Refusal
         .map_err(|error| Refusal::Unchecked(format!("rauc's answer is not understood: {error}")))
 }
 
-/// Whether a bundle may be installed over what runs here, and its version.
+/// Whether a bundle is for this box, and newer than what runs here.
 ///
 /// # Errors
 /// [`Refusal`], with the reason.
-pub fn judge(info: &Info, here: &Image) -> Result<Version, Refusal> {
+pub fn judge(info: &Info, here: &Image) -> Result<Offer, Refusal> {
     if let Some(format) = info.format.as_deref().filter(|format| *format != "verity") {
         return Err(Refusal::Format(format.to_owned()));
     }
@@ -123,16 +124,11 @@ pub fn judge(info: &Info, here: &Image) -> Result<Version, Refusal> {
         _ => return Err(Refusal::Version("the bundle names none".to_owned())),
     };
     let here = version(&here.version)?;
-    let both = || (offered.to_string(), here.to_string());
     match offered.cmp(&here) {
-        std::cmp::Ordering::Greater => Ok(offered),
-        std::cmp::Ordering::Equal => {
-            let (offered, here) = both();
-            Err(Refusal::Same { offered, here })
-        }
-        std::cmp::Ordering::Less => {
-            let (offered, here) = both();
-            Err(Refusal::Older { offered, here })
+        Ordering::Greater => Ok(Offer::Newer(offered)),
+        Ordering::Equal => Ok(Offer::Same(offered)),
+        Ordering::Less => {
+            Err(Refusal::Older { offered: offered.to_string(), here: here.to_string() })
         }
     }
 }
@@ -197,7 +193,8 @@ mod tests {
             "format":"verity","hooks":[],"hash":"ab","images":[{"rootfs":{"artifact":null,"variant":null,
             "filename":"rootfs.img","type":null,"checksum":"1b58","size":61440,"hooks":[],"adaptive":[]}}]}"#;
         for text in [old, new] {
-            assert_eq!(judge(&info(text), &here()).unwrap().to_string(), "1.3.0");
+            let newer = Offer::Newer("1.3.0".parse().unwrap());
+            assert_eq!(judge(&info(text), &here()).unwrap(), newer);
         }
     }
 
@@ -208,8 +205,8 @@ mod tests {
         assert_eq!(why(board), "it is for backrow-rpi4, and this box is backrow-pc_x86_64");
         let older = r#"{"compatible":"backrow-pc_x86_64","version":"1.1.9"}"#;
         assert_eq!(why(older), "it is version 1.1.9, which is older than 1.2.0, which runs here");
-        let same = r#"{"compatible":"backrow-pc_x86_64","version":"1.2"}"#;
-        assert_eq!(why(same), "it is version 1.2, and 1.2.0 runs here already");
+        let same = info(r#"{"compatible":"backrow-pc_x86_64","version":"1.2"}"#);
+        assert_eq!(judge(&same, &here()).unwrap(), Offer::Same("1.2".parse().unwrap()));
         let candidate = r#"{"compatible":"backrow-pc_x86_64","version":"1.2.0-rc1"}"#;
         assert!(why(candidate).contains("older"));
         let plain = r#"{"compatible":"backrow-pc_x86_64","version":"2","format":"plain"}"#;

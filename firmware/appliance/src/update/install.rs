@@ -24,7 +24,7 @@ use url::Url;
 use watchdog::clock::SharedClock;
 
 use super::{
-    bundle::{self, Refusal},
+    bundle::{self, Offer, Refusal},
     fetch::{self, FetchError},
     record::{Outcome, Update},
     version::Version,
@@ -145,6 +145,15 @@ impl UpdateError {
     }
 }
 
+/// What came of an update that nothing spoke against.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Installed {
+    /// It is in the other slot; the box has to be restarted.
+    Anew(Update),
+    /// It is what runs here, in these words; nothing was done.
+    Already(String),
+}
+
 /// Says where an update stands, in a few words.
 pub type Say<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
@@ -181,11 +190,11 @@ pub fn good_mark(paths: &Paths) -> PathBuf {
 }
 
 impl Installer {
-    /// Installs an update; the caller restarts the box.
+    /// Installs an update, unless it runs here already; the caller restarts the box.
     ///
     /// # Errors
     /// [`UpdateError`]; then the box goes on as it was.
-    pub async fn install(&self, wanted: &Wanted, say: Say<'_>) -> Result<Update, UpdateError> {
+    pub async fn install(&self, wanted: &Wanted, say: Say<'_>) -> Result<Installed, UpdateError> {
         let boot = Boot::read(&self.paths);
         let image = Image::read(&self.paths).ok_or(UpdateError::NotABox)?;
         let slot = boot.slot.ok_or(UpdateError::NotABox)?.other();
@@ -196,12 +205,21 @@ impl Installer {
         let (file, fetched) = self.bundle(wanted, say).await?;
         say("checking the bundle");
         let checked = self.check(&file, &image).await;
-        let version = checked.map_err(|refusal| {
-            if fetched {
-                fetch::forget(&file);
+        if fetched && !matches!(checked, Ok(Offer::Newer(_))) {
+            fetch::forget(&file);
+        }
+        let version = match checked {
+            Ok(Offer::Newer(version)) => version,
+            Ok(Offer::Same(version)) => {
+                let words =
+                    format!("{version} is not installed: {} runs here already", image.version);
+                return Ok(Installed::Already(words));
             }
-            UpdateError::Refused { bundle: wanted.bundle.to_string(), refusal }
-        })?;
+            Err(refusal) => {
+                let bundle = wanted.bundle.to_string();
+                return Err(UpdateError::Refused { bundle, refusal });
+            }
+        };
         let mut update = Update {
             v: 1,
             from: image.version,
@@ -226,7 +244,7 @@ impl Installer {
                     format!("{version} is installed and has not shown yet that it works");
                 keep(&update)?;
                 say(&format!("{version} is installed; restarting"));
-                Ok(update)
+                Ok(Installed::Anew(update))
             }
             Err(said) => {
                 update.state = Outcome::Failed;
@@ -237,7 +255,7 @@ impl Installer {
         }
     }
 
-    async fn check(&self, file: &Path, image: &Image) -> Result<Version, Refusal> {
+    async fn check(&self, file: &Path, image: &Image) -> Result<Offer, Refusal> {
         bundle::judge(&bundle::inspect(&self.programs, file).await?, image)
     }
 

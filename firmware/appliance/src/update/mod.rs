@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use watchdog::clock;
 
-use self::install::{Bundle, Installer, Wanted, site_ca};
+use self::install::{Bundle, Installed, Installer, Wanted, site_ca};
 use crate::{paths::Paths, programs::Programs};
 
 /// Which bundle.
@@ -38,7 +38,7 @@ pub struct Args {
     pub sha256: Option<String>,
 }
 
-/// Installs a bundle and restarts the box.
+/// Installs a bundle and restarts the box, unless it runs here already.
 #[must_use]
 pub fn main(args: &Args, paths: &Paths) -> ExitCode {
     telemetry::log::init("backrow-update");
@@ -65,7 +65,11 @@ async fn update(args: &Args, paths: &Paths) -> anyhow::Result<()> {
         Installer { paths: paths.clone(), programs: programs.clone(), clock: clock::system(), ca };
     let asked_by = "command line".to_owned();
     let wanted = Wanted { bundle, sha256: args.sha256.clone(), asked_by };
-    installer.install(&wanted, &|words| tracing::info!("{words}")).await?;
+    let installed = installer.install(&wanted, &|words| tracing::info!("{words}")).await?;
+    if let Installed::Already(words) = installed {
+        tracing::info!("{words}");
+        return Ok(());
+    }
     programs
         .reboot()
         .await
