@@ -14,6 +14,10 @@ for kernel in bzImage Image; do
   if [ -s "$target/boot/$kernel" ]; then mv "$target/boot/$kernel" "$target/boot/kernel"; fi
 done
 
+# GRUB's tools come all or none, and RAUC needs one: it tells GRUB which slot is good.
+find "$target/usr/bin" "$target/usr/sbin" -name 'grub-*' ! -name grub-editenv -delete
+rm -rf "$target"/{share,usr/lib/grub,usr/share/grub,etc/grub.d}
+
 complete_root "$target" "$board" "$keys"
 
 # GStreamer's registry, so that no box scans its plugins: the target's own program makes it, in the
