@@ -82,6 +82,19 @@ impl Voice {
         let _ = self.client.publish(topic, payload, PublishOptions::at_most_once()).await;
     }
 
+    /// Waits for the next order.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn order(&mut self) -> Command {
+        timeout(PATIENCE, self.orders.recv()).await.expect("an order").unwrap()
+    }
+
+    /// Whether no order waits to be taken.
+    pub fn is_unasked(&self) -> bool {
+        self.orders.is_empty()
+    }
+
     async fn say(&self, device: &DeviceName, topic: &Topic, payload: &impl Serialize) {
         let bytes = serde_json::to_vec(payload).unwrap();
         self.raw(&topic.of(device), bytes, topic.retained()).await;
@@ -206,10 +219,18 @@ impl Device {
     /// # Panics
     /// When none comes, or the broker does not take the answer.
     pub async fn obeys(&self, voice: &mut Voice) -> Command {
-        let order = timeout(PATIENCE, voice.orders.recv()).await.expect("an order").unwrap();
-        let ack = Ack::new(Some(order.id), AckState::Done, "the lights blink for 30 s");
-        voice.say(&self.name, &Topic::CommandAck, &ack).await;
+        let order = voice.order().await;
+        self.answers(voice, &order, AckState::Done, "the lights blink for 30 s").await;
         order
+    }
+
+    /// Says how it goes with an order.
+    ///
+    /// # Panics
+    /// When the broker does not take it.
+    pub async fn answers(&self, voice: &Voice, order: &Command, state: AckState, words: &str) {
+        let ack = Ack::new(Some(order.id), state, words);
+        voice.say(&self.name, &Topic::CommandAck, &ack).await;
     }
 
     /// Its numbers as they are now.
