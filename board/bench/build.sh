@@ -61,8 +61,6 @@ for program in collector appliance; do
     install -m 755 "$built/$program" "$programs/$program"
 done
 
-development_keys "$bench/other-keys"
-
 state=$(fingerprint overlay board "$programs" "$keys/ca.cert.pem")-$(basename "$root")
 if [ -s "$image" ] && [ "$(cat "$work/state" 2>/dev/null)" = "$state" ]; then
   say "$image is up to date"
@@ -71,10 +69,6 @@ fi
 rm -f "$work/state" "$bench/READY"
 
 # 3. A slot. Needs root's file owners: as another user, under fakeroot.
-slot() {
-  rm -f "$1"
-  mksquashfs "$tree" "$1" -comp gzip -Xcompression-level 3 -noappend -quiet -no-progress
-}
 tree=$work/root
 rm -rf "$tree"
 mkdir "$tree"
@@ -87,7 +81,9 @@ systemd-sysusers --root="$tree" 2>/dev/null
 systemctl --root="$tree" --quiet preset-all 2>/dev/null
 systemctl --root="$tree" --quiet set-default multi-user.target
 BACKROW_VERSION=$(version) complete_root "$tree" "$board" "$keys"
-slot "$work/rootfs.squashfs"
+rm -f "$work/rootfs.squashfs"
+mksquashfs "$tree" "$work/rootfs.squashfs" -comp gzip -Xcompression-level 3 -noappend -quiet \
+  -no-progress
 
 # 4. The disk.
 if [ "$architecture" = x86_64 ]; then modules=(efi_gop efi_uga); else modules=(efi_gop); fi
@@ -101,26 +97,8 @@ make_disk "$work" "$architecture" "$image"
 size_report "$tree" "$work/rootfs.squashfs" "$image" > "$bench/$board.sizes"
 
 # 5. Updates, good and bad.
-bundles=$bench/bundles
-rm -rf "$bundles"
-mkdir "$bundles"
 if [ "$architecture" = x86_64 ]; then
-  BACKROW_VERSION=0.2.0 complete_root "$tree" "$board" "$keys"
-  slot "$work/next.squashfs"
-  make_bundle "$work/next.squashfs" "$board" 0.2.0 "$keys" "$bundles/good.raucb"
-
-  # Its collector exits at once, so it is never ready.
-  printf '#!/bin/sh\nexit 1\n' > "$tree/usr/bin/collector"
-  BACKROW_VERSION=0.3.0 complete_root "$tree" "$board" "$keys"
-  slot "$work/next.squashfs"
-  make_bundle "$work/next.squashfs" "$board" 0.3.0 "$keys" "$bundles/never-healthy.raucb"
-
-  # Refused before anything is written: what is inside does not matter.
-  head -c 1M /dev/urandom > "$work/next.squashfs"
-  make_bundle "$work/next.squashfs" "$board" 0.0.1 "$keys" "$bundles/older.raucb"
-  make_bundle "$work/next.squashfs" "$board" 0.4.0 "$bench/other-keys" "$bundles/wrong-key.raucb"
-  make_bundle "$work/next.squashfs" other_board 0.4.0 "$keys" "$bundles/wrong-compatible.raucb"
-  rm "$work/next.squashfs"
+  board/bench/updates.sh "$work/rootfs.squashfs" "$board" "$bench/bundles"
 fi
 rm -rf "$tree"
 echo "$state" > "$work/state"

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Makes updates for the tests out of an image's root: one that works, one that never gets well, and
+# three that are refused before anything of them is written.
+#   updates.sh ROOTFS BOARD OUT   ROOTFS is what is in the slot, rootfs.squashfs; needs root
+# For a release: updates.sh target/image/BOARD/images/rootfs.squashfs BOARD bundles; then
+# IMAGE=… BUNDLES=bundles make vm-test.
+set -euo pipefail
+# shellcheck source=board/common/image.sh
+source "$(dirname "$0")/../common/image.sh"
+rootfs=$1 board=$2 out=$3
+keys=$(signing_keys)
+others=$backrow/target/bench/other-keys
+development_keys "$others"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tree=$work/root
+unsquashfs -quiet -no-progress -d "$tree" "$rootfs" > /dev/null
+rm -rf "$out"
+mkdir -p "$out"
+
+# The tree as version $1, signed.
+update() {
+  BACKROW_VERSION=$1 complete_root "$tree" "$board" "$keys"
+  rm -f "$work/next.squashfs"
+  mksquashfs "$tree" "$work/next.squashfs" -comp gzip -Xcompression-level 3 -noappend -quiet \
+    -no-progress
+  make_bundle "$work/next.squashfs" "$board" "$1" "$keys" "$out/$2.raucb"
+}
+update 0.2.0 good
+# Its collector exits at once, so it is never ready.
+printf '#!/bin/sh\nexit 1\n' > "$tree/usr/bin/collector"
+update 0.3.0 never-healthy
+
+# What is inside does not matter.
+head -c 1M /dev/urandom > "$work/refused"
+make_bundle "$work/refused" "$board" 0.0.1 "$keys" "$out/older.raucb"
+make_bundle "$work/refused" "$board" 0.4.0 "$others" "$out/wrong-key.raucb"
+make_bundle "$work/refused" other_board 0.4.0 "$keys" "$out/wrong-compatible.raucb"
