@@ -313,14 +313,6 @@ impl Machine {
         power.process.kill().await;
     }
 
-    /// Presses reset.
-    ///
-    /// # Panics
-    /// When QEMU refuses.
-    pub async fn reset(&mut self) {
-        self.qmp().run("system_reset", json!({})).await;
-    }
-
     /// Waits until it has been reset this many times since it was switched on.
     ///
     /// # Panics

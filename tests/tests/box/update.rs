@@ -111,7 +111,7 @@ async fn a_good_update_stays_and_a_bad_one_is_taken_back() {
     assert!(status.contains("good"), "{status}");
     watch.lap("0.2.0 is good");
 
-    // An update whose collector never gets well. Nobody waits; they press reset.
+    // An update whose collector never gets well. Nobody waits; they pull the plug.
     order(&stage, 2, json!({ "command": "update", "url": shelf.url("never-healthy") })).await;
     stage.machine.resets(2, 900).await;
     stage.machine.up().await;
@@ -125,13 +125,15 @@ async fn a_good_update_stays_and_a_bad_one_is_taken_back() {
         .await;
     watch.lap("0.3.0 is on trial");
     for next in [2, 3] {
-        stage.machine.reset().await;
+        stage.machine.cut_power().await;
+        stage.machine.start().await;
         let words = format!("slot A, try {next}");
         let machine = &stage.machine;
         until(patience(180), &words, async || machine.serial().contains(&words).then_some(()))
             .await;
     }
-    stage.machine.reset().await;
+    stage.machine.cut_power().await;
+    stage.machine.start().await;
     stage.machine.up().await;
     assert_eq!(version(&stage.machine).await, "0.2.0");
     let said = stage
