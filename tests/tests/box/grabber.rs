@@ -76,7 +76,9 @@ fn slates(stage: &Stage) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_that_fails_and_comes_back_and_sound_from_a_card() {
     let mut stage = Stage::set(Setup::new(), |mut site| {
-        site.source = "kind = \"v4l2\"\ndevice = \"/dev/video0\"".into();
+        site.source = "kind = \"v4l2\"\n\
+             device = \"/dev/v4l/by-path/platform-vivid.0-video-index0\""
+            .into();
         site.audio = "plughw:Loopback,1,0".into();
         site
     })
