@@ -70,12 +70,23 @@ pub async fn variants(encoder: &EncoderProcess, room: &str) -> Vec<Variant> {
     parse_multivariant(&String::from_utf8_lossy(&body))
 }
 
+/// The variants at `hls`, the URL of a room's folder, once it can be played.
+pub async fn variants_at(client: &Client, hls: &str) -> Option<Vec<Variant>> {
+    let body = fetch(client, &format!("{hls}index.m3u8")).await.ok()?;
+    Some(parse_multivariant(&String::from_utf8_lossy(&body)))
+}
+
 impl Player {
     /// Follows the variant whose playlist is at `uri` below `/{room}/hls/`.
     pub fn follow(encoder: &EncoderProcess, room: &str, uri: &str) -> Self {
-        let playlist = encoder.url(&format!("/{room}/hls/{uri}"));
+        Self::follow_at(client(), &encoder.url(&format!("/{room}/hls/")), uri)
+    }
+
+    /// Follows the variant whose playlist is at `uri` below `hls`, the URL of a room's folder.
+    pub fn follow_at(client: Client, hls: &str, uri: &str) -> Self {
+        let playlist = format!("{hls}{uri}");
         let fetched: Arc<Mutex<Fetched>> = Arc::default();
-        let task = tokio::spawn(play(client(), playlist, Arc::clone(&fetched)));
+        let task = tokio::spawn(play(client, playlist, Arc::clone(&fetched)));
         Self { uri: uri.into(), fetched, task }
     }
 

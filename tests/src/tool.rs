@@ -15,12 +15,24 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// # Panics
 /// When it cannot be started or takes for ever.
 pub async fn output<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: &[S]) -> Output {
+    output_within(DEADLINE, program, args).await
+}
+
+/// Runs `program`, which may take so long, and returns what it put out, whether it succeeded or not.
+///
+/// # Panics
+/// When it cannot be started or takes longer.
+pub async fn output_within<S: AsRef<OsStr>>(
+    deadline: Duration,
+    program: impl AsRef<OsStr>,
+    args: &[S],
+) -> Output {
     let program = program.as_ref();
     let child = Command::new(program).args(args).stdin(Stdio::null()).kill_on_drop(true).output();
-    match timeout(DEADLINE, child).await {
+    match timeout(deadline, child).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => panic!("{program:?} could not be started: {error}"),
-        Err(_) => panic!("{program:?} took more than {DEADLINE:?}"),
+        Err(_) => panic!("{program:?} took more than {deadline:?}"),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::tool;
 
 use super::gpt::{self, HEAD, Partition};
 
-/// Bytes of the disk a machine has: more than any image, so that the data partition can grow.
+/// Bytes of a box's disk: more than any image, so that the data partition can grow.
 pub const SIZE: u64 = 2 << 30;
 /// `qemu-img dd` reads in blocks; partitions begin and end at whole ones.
 const BLOCK: u64 = 1 << 20;
@@ -32,7 +32,8 @@ impl Disk {
             panic!("no image at {}: {error}; `make bench-image` makes one", image.display())
         });
         let path = directory.join("disk.qcow2");
-        let (base, layer, size) = (show(&image), show(&path), SIZE.to_string());
+        let size = std::fs::metadata(&image).unwrap().len().max(SIZE).to_string();
+        let (base, layer) = (show(&image), show(&path));
         let line = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &base, &layer, &size];
         tool::run("qemu-img", &line).await;
         Self { directory: directory.to_owned(), path, format: "qcow2" }

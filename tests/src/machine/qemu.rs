@@ -71,7 +71,7 @@ pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<Str
         args.add("-cpu", "max");
     }
     args.add("-smp", "2");
-    args.add("-m", "1024");
+    args.add("-m", &setup.memory.to_string());
     args.flag("-nodefaults");
     args.flag("-no-user-config");
     args.add("-display", "none");
@@ -80,10 +80,16 @@ pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<Str
     args.add("-serial", "chardev:serial");
     args.add("-qmp", &format!("unix:{},server=on,wait=off", file("qmp")));
     args.add("-device", "virtio-rng-pci");
-    let (code, _) = firmware(setup.processor);
-    let code = code.display();
-    args.add("-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={code}"));
-    args.add("-drive", &format!("if=pflash,unit=1,format=raw,file={}", file("variables.fd")));
+    if let Some(kernel) = &setup.kernel {
+        args.add("-kernel", &kernel.image.display().to_string());
+        args.add("-initrd", &kernel.initrd.display().to_string());
+        args.add("-append", &kernel.command_line);
+    } else {
+        let (code, _) = firmware(setup.processor);
+        let code = code.display();
+        args.add("-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={code}"));
+        args.add("-drive", &format!("if=pflash,unit=1,format=raw,file={}", file("variables.fd")));
+    }
     if let Some(Fault::Slow(bytes)) = &setup.fault {
         let limits = serde_json::json!({ "bps-total": bytes });
         let group =
@@ -92,6 +98,10 @@ pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<Str
     }
     args.add("-blockdev", &blockdev(setup, disk));
     args.add("-device", "virtio-blk-pci,drive=disk,serial=backrow-boot,bootindex=0");
+    if let Some(volume) = &setup.volume {
+        let volume = volume.display();
+        args.add("-drive", &format!("if=virtio,format=raw,readonly=on,file={volume}"));
+    }
     // Port 0: QEMU takes a free one, and tells.
     let to = &setup.address;
     let forwards = [22, 80].map(|port| format!("hostfwd=tcp:127.0.0.1:0-{to}:{port}")).join(",");

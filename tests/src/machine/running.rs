@@ -16,6 +16,7 @@ use super::grabber::Grabber;
 use super::qmp::{Qmp, forwards};
 use super::setup::{Fault, Setup};
 use super::{patience, qemu};
+use crate::broker::free_port;
 use crate::process::{Launch, Process};
 use crate::{encoder, tool, until};
 
@@ -81,7 +82,9 @@ impl Machine {
         let files: Vec<_> = files.iter().map(|(name, it)| (name.as_str(), it.as_slice())).collect();
         disk.write_config(&files).await;
         let grabber = setup.grabber.then(|| Grabber::at(&directory.path().join("grabber")));
-        qemu::variables(setup.processor, directory.path());
+        if setup.kernel.is_none() {
+            qemu::variables(setup.processor, directory.path());
+        }
         Self { setup, disk, key, grabber, power: None, directory }
     }
 
@@ -198,6 +201,49 @@ impl Machine {
     /// How often QEMU told of this since it was started.
     pub fn told(&self, event: &str) -> usize {
         self.power().qmp.count(event)
+    }
+
+    /// A port here that leads to this one of the machine, until it is switched off.
+    ///
+    /// # Panics
+    /// When QEMU opens none.
+    pub async fn forward(&mut self, inside: u16) -> u16 {
+        let to = self.setup.address.clone();
+        let said =
+            self.qmp().human(&format!("hostfwd_add net tcp:127.0.0.1:0-{to}:{inside}")).await;
+        let ports = forwards(&self.qmp().human("info usernet").await);
+        let found = ports.iter().find(|(guest, _)| *guest == inside);
+        found.unwrap_or_else(|| panic!("QEMU forwards no port {inside}: {said} {ports:?}")).1
+    }
+
+    /// A free port here that leads to the port of the same number of the machine, until it is
+    /// switched off: for what has one URL inside and outside.
+    ///
+    /// # Panics
+    /// When none can be had.
+    pub async fn forward_same(&mut self) -> u16 {
+        let to = self.setup.address.clone();
+        for _ in 0..5 {
+            let port = free_port().port();
+            let rule = format!("hostfwd_add net tcp:127.0.0.1:{port}-{to}:{port}");
+            if self.qmp().human(&rule).await.is_empty() {
+                return port;
+            }
+        }
+        panic!("QEMU found no free port");
+    }
+
+    /// The private key that may log in, as a file.
+    pub fn private_key(&self) -> &Path {
+        &self.key.private
+    }
+
+    /// The port here that leads to its sshd.
+    ///
+    /// # Panics
+    /// When it is off.
+    pub fn ssh_port(&self) -> u16 {
+        self.power().ssh
     }
 
     async fn try_ssh(&self, command: &str) -> Result<Output, String> {

@@ -22,6 +22,17 @@ pub enum Fault {
     Logged(PathBuf),
 }
 
+/// A kernel that is booted by itself, without firmware and boot loader.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    /// Its file.
+    pub image: PathBuf,
+    /// The initial file system.
+    pub initrd: PathBuf,
+    /// Its command line.
+    pub command_line: String,
+}
+
 /// A machine, before it is started.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -35,6 +46,9 @@ pub struct Setup {
     pub(super) address: String,
     pub(super) servers: Vec<(String, u16)>,
     pub(super) config: Vec<(String, Vec<u8>)>,
+    pub(super) kernel: Option<Kernel>,
+    pub(super) volume: Option<PathBuf>,
+    pub(super) memory: u32,
 }
 
 impl Setup {
@@ -52,6 +66,9 @@ impl Setup {
             address: "10.0.2.15".into(),
             servers: Vec::new(),
             config: Vec::new(),
+            kernel: None,
+            volume: None,
+            memory: 1024,
         }
     }
 
@@ -59,6 +76,19 @@ impl Setup {
     #[must_use]
     pub fn arm() -> Self {
         Self { processor: Processor::Arm, image: bench("aarch64"), ..Self::new() }
+    }
+
+    /// No box: a PC with this disk, whose kernel is taken from beside it, and so many MiB of memory.
+    #[must_use]
+    pub fn computer(image: PathBuf, kernel: Kernel, memory: u32) -> Self {
+        Self { image, kernel: Some(kernel), memory, ..Self::new() }
+    }
+
+    /// With a second disk, a file that is only read.
+    #[must_use]
+    pub fn with_volume(mut self, file: &Path) -> Self {
+        self.volume = Some(file.into());
+        self
     }
 
     /// With a file on the CONFIG partition.
