@@ -1,7 +1,7 @@
 # Backrow: `make run` streams a room on this machine, `make test` proves the whole.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test vm-test vm-test-full bench web build setup setup-test footage check fuzz clean dist image check-image bench-image
+.PHONY: help run test vm-test vm-test-full rented-test bench web build setup setup-test footage check fuzz clean dist image check-image bench-image
 
 FUZZ_SECONDS ?= 30
 # cargo-fuzz needs the compiler's unstable flags: a nightly if there is one, else they are unlocked.
@@ -15,6 +15,8 @@ help:
 	@echo 'make vm-test       what happens to a box, in an emulated machine (IMAGE=file: that image); one'
 	@echo '                   start of it is in make test, the rest takes too long for every day'
 	@echo 'make vm-test-full  the same, and a boot on ARM, slow cards, power cuts replayed'
+	@echo 'make rented-test   a new Debian in an emulated machine is made an encoder, by backrow push and by'
+	@echo '                   cloud-init, and its streams are watched; too long for every day'
 	@echo 'make image   the box, for BOARD=pc_x86_64, rpi4, rpi5, qemu_x86_64 or qemu_aarch64 (docs/box.md)'
 	@echo 'make dist    Debian packages, and our sources with every crate, in target/dist (docs/deploy.md)'
 
@@ -48,8 +50,8 @@ target/footage/bikes.mp4:
 
 # Every step takes the whole workspace, so that nothing is built twice with other features. The
 # whole-system tests run one by one: each has the machine for itself.
-# Those of the box have their own targets below.
-tests = $(foreach file,$(filter-out %/box/main.rs %/box_full/main.rs,$(wildcard $(1)/*.rs $(1)/*/main.rs)),\
+# Those of emulated machines have their own targets below.
+tests = $(foreach file,$(filter-out %/box/main.rs %/box_full/main.rs %/rented/main.rs,$(wildcard $(1)/*.rs $(1)/*/main.rs)),\
 	--test $(basename $(notdir $(patsubst %/main.rs,%.rs,$(file)))))
 
 test: setup-test footage web check
@@ -76,10 +78,17 @@ vm-test-full: vm-test
 	$(if $(IMAGE),IMAGE='$(abspath $(IMAGE))' )cargo test --workspace --locked --test box_full -- \
 		--test-threads=1 --nocapture $(if $(IMAGE),--skip arm)
 
+# A machine as one rents it, made an encoder as docs/deploy.md says.
+rented-test: setup-test web
+	cargo build --workspace --locked --bins
+	BIN=target/debug OUT=target/rented/packages DPKG_DEB_COMPRESSOR_TYPE=none ./deploy/package.sh
+	./tests/tests/rented/image.sh target/rented/packages/backrow-encoder_*.deb
+	cargo test --workspace --locked --test rented -- --test-threads=1 --nocapture $(VM_ONLY)
+
 check: setup-test web
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	shellcheck setup.sh run.sh .ci/run deploy/package.sh
+	shellcheck setup.sh run.sh .ci/run deploy/package.sh tests/tests/rented/image.sh
 	shellcheck -xa flash.sh
 	shellcheck -s sh firmware/fleet/src/push/agent.sh
 	shellcheck -x buildroot/*.sh board/*/*.sh board/bench/initrd-init \

@@ -15,7 +15,8 @@ use crate::rented::{Rented, package};
 const USER_DATA: &str = include_str!("../../../deploy/cloud-init/encoder.yaml");
 /// A name for which Caddy is its own authority, as no other could be asked, and which is found here.
 const NAME: &str = "localhost";
-const ROOM: &str = "aula";
+const ROOM: &str = "aula-2";
+const GROUP: &str = "aula_2";
 const TOKEN: &str = "a-token-of-ones-own";
 const SECRET: &str = "hush";
 
@@ -42,6 +43,7 @@ fn with_website(text: &str, url: &str) -> String {
     let mut text = text.to_owned();
     for (from, to) in [
         ("http = \"127.0.0.1:8080\"", "http = \"0.0.0.0:8080\"".to_owned()),
+        ("#group = \"main_hall\"", format!("group = \"{GROUP}\"")),
         ("#[[register]]", "[[register]]".to_owned()),
         ("#url = \"http://timvideos.us/tracker/endpoint/register\"", format!("url = \"{url}\"")),
         ("#secret = \"…\"", format!("secret = \"{SECRET}\"")),
@@ -55,7 +57,7 @@ fn with_website(text: &str, url: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_user_data_makes_a_new_machine_an_encoder() {
     let mirror = Mirror::start().await;
-    let tracker = Tracker::start(&[ROOM], SECRET, Arc::new(SystemClock::new())).await;
+    let tracker = Tracker::start(&[GROUP], SECRET, Arc::new(SystemClock::new())).await;
     let door = tracker.door("192.0.2.1").await.replace("127.0.0.1", HOST);
     let file = package();
     let url = mirror.url(file.file_name().unwrap().to_str().unwrap());
@@ -99,8 +101,8 @@ async fn the_user_data_makes_a_new_machine_an_encoder() {
     rented.watch.lap("played");
     outside.recording(ROOM, TOKEN, folder.path()).await;
     until(patience(300), "the website to send viewers to it", async || {
-        let script = tracker.stream_js(ROOM).await;
-        (script == format!("var streamer_{ROOM} = new Streams('http://192.0.2.1:8080/');\n"))
+        let script = tracker.stream_js(GROUP).await;
+        (script == format!("var streamer_{GROUP} = new Streams('http://192.0.2.1:8080/');\n"))
             .then_some(())
     })
     .await;

@@ -52,7 +52,12 @@ rm -rf "\$root"/var/lib/apt/lists/* "\$root"/var/cache/apt/*.bin "\$root"/etc/ss
 rm -f "\$root"/etc/{hostname,resolv.conf} "\$root/etc/apt/apt.conf.d/99mmdebstrap"
 ln -s ../run/systemd/resolve/stub-resolv.conf "\$root/etc/resolv.conf"
 echo 'LABEL=rented / ext4 defaults 0 1' >"\$root/etc/fstab"
-mke2fs -q -t ext4 -L rented -d "\$root" '$out/debian.img' 6G
+# The root without /proc and what else is mounted in it.
+alone=\$(mktemp -d)
+mount --bind "\$root" "\$alone"
+mke2fs -q -t ext4 -L rented -d "\$alone" '$out/debian.img' 6G
+umount "\$alone"
+rmdir "\$alone"
 HOOK
 chmod 755 "$hook"
 

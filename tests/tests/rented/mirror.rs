@@ -15,13 +15,13 @@ use crate::rented::made;
 
 /// A server of this machine.
 #[derive(Debug)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     port: u16,
     task: JoinHandle<()>,
 }
 
 impl Mirror {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let folders = vec![made("mirror"), made("packages")];
@@ -33,7 +33,7 @@ impl Mirror {
     }
 
     /// The URL of a file, as a rented machine sees it.
-    pub fn url(&self, file: &str) -> String {
+    pub(crate) fn url(&self, file: &str) -> String {
         format!("http://{HOST}:{}/{file}", self.port)
     }
 }

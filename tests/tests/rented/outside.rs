@@ -13,14 +13,14 @@ use serde_json::Value;
 const PICTURE: &str = "video h264 320x180";
 
 /// A client of the encoder with this name.
-pub struct Outside {
+pub(crate) struct Outside {
     client: Client,
     base: String,
 }
 
 impl Outside {
     /// The machine's port 443 is `port` here; only `authority` is trusted.
-    pub fn new(name: &str, port: u16, authority: &Path) -> Self {
+    pub(crate) fn new(name: &str, port: u16, authority: &Path) -> Self {
         // Sets up TLS for the whole process.
         drop(encoder::client());
         let certificate = Certificate::from_pem(&std::fs::read(authority).unwrap()).unwrap();
@@ -31,7 +31,7 @@ impl Outside {
     }
 
     /// A URL of `path`.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
@@ -43,7 +43,7 @@ impl Outside {
     }
 
     /// Waits until it answers at all.
-    pub async fn answers(&self) {
+    pub(crate) async fn answers(&self) {
         until(patience(180), "the encoder to answer by HTTPS", async || {
             self.body("/healthz", "").await
         })
@@ -51,7 +51,7 @@ impl Outside {
     }
 
     /// Plays a room by HLS: some segments of every variant that passes pictures on as they came.
-    pub async fn watch(&self, room: &str, directory: &Path) {
+    pub(crate) async fn watch(&self, room: &str, directory: &Path) {
         let hls = self.url(&format!("/{room}/hls/"));
         let variants = until(patience(300), "the room to be live", async || {
             hls::variants_at(&self.client, &hls).await.filter(|variants| !variants.is_empty())
@@ -74,7 +74,7 @@ impl Outside {
     }
 
     /// Fetches the recording of the room's only session, and looks through it.
-    pub async fn recording(&self, room: &str, token: &str, directory: &Path) {
+    pub(crate) async fn recording(&self, room: &str, token: &str, directory: &Path) {
         let session = until(patience(120), "a recording", async || {
             let list = self.body(&format!("/{room}/archive/"), token).await?;
             let list: Value = serde_json::from_slice(&list).ok()?;

@@ -13,14 +13,14 @@ use crate::mirror::Mirror;
 const AUTHORITY: &str = "/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt";
 
 /// What `make rented-test` has made.
-pub fn made(name: &str) -> PathBuf {
+pub(crate) fn made(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/rented").join(name);
     assert!(path.exists(), "{} is missing; `make rented-test` makes it", path.display());
     path.canonicalize().unwrap()
 }
 
 /// The encoder's package.
-pub fn package() -> PathBuf {
+pub(crate) fn package() -> PathBuf {
     let entries = std::fs::read_dir(made("packages")).unwrap();
     let mut found = entries.map(|entry| entry.unwrap().path()).filter(|path| {
         let name = path.file_name().unwrap().to_string_lossy();
@@ -30,14 +30,14 @@ pub fn package() -> PathBuf {
 }
 
 /// A rented machine.
-pub struct Rented {
-    pub machine: Machine,
-    pub watch: Stopwatch,
+pub(crate) struct Rented {
+    pub(crate) machine: Machine,
+    pub(crate) watch: Stopwatch,
 }
 
 impl Rented {
     /// Starts a new one with this user data, and waits until cloud-init has done all it was told.
-    pub async fn start(mirror: &Mirror, user_data: &str) -> Self {
+    pub(crate) async fn start(mirror: &Mirror, user_data: &str) -> Self {
         let kernel = Kernel {
             image: made("kernel"),
             initrd: made("initrd"),
@@ -74,7 +74,7 @@ impl Rented {
     }
 
     /// The certificate of the authority that Caddy made for itself there.
-    pub async fn authority(&self) -> PathBuf {
+    pub(crate) async fn authority(&self) -> PathBuf {
         let said = self
             .machine
             .ssh_until(120, "Caddy's authority", &format!("test -s {AUTHORITY} && cat {AUTHORITY}"))
