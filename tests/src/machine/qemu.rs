@@ -97,7 +97,9 @@ pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<Str
         args.add("-object", &group.to_string());
     }
     args.add("-blockdev", &blockdev(setup, disk));
-    args.add("-device", "virtio-blk-pci,drive=disk,serial=backrow-boot,bootindex=0");
+    // A kernel that is given by itself comes first, and is number 0.
+    let first = if setup.kernel.is_some() { "" } else { ",bootindex=0" };
+    args.add("-device", &format!("virtio-blk-pci,drive=disk,serial=backrow-boot{first}"));
     if let Some(volume) = &setup.volume {
         let volume = volume.display();
         args.add("-drive", &format!("if=virtio,format=raw,readonly=on,file={volume}"));

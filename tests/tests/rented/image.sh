@@ -27,7 +27,7 @@ if [ "$(cat "$out/state" 2>/dev/null)" = "$state" ]; then
   exit 0
 fi
 echo "image.sh: making a machine's disk, which takes minutes" >&2
-rm -rf "$out"/{mirror,kernel,initrd,debian.img,state}
+rm -rf "$out"/{mirror,kernel,initrd,debian.img,state,log}
 mkdir -p "$out/mirror"
 
 # Called by mmdebstrap with the root as $1.
@@ -37,7 +37,10 @@ cat >"$hook" <<HOOK
 #!/usr/bin/env bash
 set -euo pipefail
 root=\$1
-apt() { chroot "\$root" env DEBIAN_FRONTEND=noninteractive apt-get -qq --no-install-recommends "\$@" >&2; }
+apt() {
+  chroot "\$root" env DEBIAN_FRONTEND=noninteractive apt-get -qq --no-install-recommends "\$@" \
+    >>'$out/log' 2>&1 || { cat '$out/log' >&2; exit 1; }
+}
 # systemd-resolved has made it its own, and does not run here.
 cp --remove-destination /etc/resolv.conf "\$root/etc/resolv.conf"
 apt satisfy --yes '$depends'

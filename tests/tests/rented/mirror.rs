@@ -25,7 +25,7 @@ impl Mirror {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let folders = vec![made("mirror"), made("packages")];
-        let app = Router::new().route("/{file}", get(file)).with_state(folders);
+        let app = Router::new().route("/{*file}", get(file)).with_state(folders);
         let task = tokio::spawn(async move {
             let _ = axum::serve(listener, app).await;
         });
@@ -48,7 +48,9 @@ async fn file(
     State(folders): State<Vec<PathBuf>>,
     Path(name): Path<String>,
 ) -> Result<Vec<u8>, StatusCode> {
-    let found = folders.iter().map(|folder| folder.join(&name)).find(|file| file.is_file());
+    // apt asks for `./Packages`.
+    let name = name.rsplit('/').next().unwrap_or_default();
+    let found = folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file());
     let found = found.ok_or(StatusCode::NOT_FOUND)?;
     tokio::fs::read(found).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }

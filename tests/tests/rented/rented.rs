@@ -100,7 +100,7 @@ async fn volume(machine: &Machine, mirror: &Mirror, user_data: &str) -> PathBuf 
         (
             "vendor-data",
             format!(
-                "#cloud-config\ndisable_root: false\napt:\n  preserve_sources_list: false\n  \
+                "#cloud-config\ndisable_root: false\nlocale: C.UTF-8\napt:\n  preserve_sources_list: false\n  \
                  sources_list: |\n    deb [trusted=yes] {source} ./\n"
             ),
         ),
