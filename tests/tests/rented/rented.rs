@@ -57,12 +57,16 @@ impl Rented {
 
     /// Waits until cloud-init has finished, without an error.
     async fn set_up(&self) {
-        let said = until(patience(900), "cloud-init to finish", async || {
+        // It tells at the serial line: to ask it takes the emulated processor for seconds.
+        until(patience(900), "cloud-init to finish", async || {
             assert!(self.machine.is_on(), "QEMU has ended");
-            let (_, said, _) = self.machine.run("cloud-init status --long").await;
-            (said.contains("status: done") || said.contains("status: error")).then_some(said)
+            let log = self.machine.serial();
+            log.lines()
+                .any(|line| line.contains("Cloud-init v. ") && line.contains(" finished at "))
+                .then_some(())
         })
         .await;
+        let said = self.machine.run("cloud-init status --long --wait").await.1;
         if !said.contains("status: done") {
             let log = self.machine.run("tail -n 60 /var/log/cloud-init-output.log").await.1;
             panic!("{said}\n{log}");
