@@ -78,7 +78,8 @@ vm-test-full: vm-test
 	$(if $(IMAGE),IMAGE='$(abspath $(IMAGE))' )cargo test --workspace --locked --test box_full -- \
 		--test-threads=1 --nocapture $(if $(IMAGE),--skip arm)
 
-# A machine as one rents it, made an encoder as docs/deploy.md says.
+# A machine as one rents it, made an encoder as docs/deploy.md says; as root. VM_ONLY and
+# BACKROW_TIMEOUT_SCALE are as above.
 rented-test: setup-test web
 	cargo build --workspace --locked --bins
 	BIN=target/debug OUT=target/rented/packages DPKG_DEB_COMPRESSOR_TYPE=none ./deploy/package.sh

@@ -10,6 +10,8 @@
 //!                its writes logged and replayed                (blocklog)
 //! ```
 //!
+//! A machine that is no box, but a Debian that one rents, is [`Setup::computer`].
+//!
 //! The emulation is in software (TCG) unless `BACKROW_KVM=1` asks for KVM. It is slow, and slower
 //! on a busy machine: `BACKROW_TIMEOUT_SCALE` stretches every deadline here.
 

@@ -8,6 +8,10 @@
 # its `Depends`: to unpack all of GStreamer on an emulated processor takes most of an hour.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
+if [ "$(id -u)" != 0 ]; then
+  echo "image.sh: files of Debian's users are made here, which only root can: run it as root" >&2
+  exit 1
+fi
 package=$1
 out=$PWD/target/rented
 

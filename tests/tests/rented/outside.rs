@@ -42,15 +42,15 @@ impl Outside {
         answer.bytes().await.ok().map(Into::into)
     }
 
-    /// Waits until it answers at all.
+    /// Waits until it answers.
     pub(crate) async fn answers(&self) {
-        until(patience(180), "the encoder to answer by HTTPS", async || {
+        until(patience(300), "the encoder to answer by HTTPS", async || {
             self.body("/healthz", "").await
         })
         .await;
     }
 
-    /// Plays a room by HLS: some segments of every variant that passes pictures on as they came.
+    /// Plays a room by HLS: some segments of the pictures as they came.
     pub(crate) async fn watch(&self, room: &str, directory: &Path) {
         let hls = self.url(&format!("/{room}/hls/"));
         let variants = until(patience(300), "the room to be live", async || {
@@ -73,7 +73,7 @@ impl Outside {
         assert_eq!(player.errors(), Vec::<String>::new());
     }
 
-    /// Fetches the recording of the room's only session, and looks through it.
+    /// Fetches the recording of the room's first session, and looks through it.
     pub(crate) async fn recording(&self, room: &str, token: &str, directory: &Path) {
         let session = until(patience(120), "a recording", async || {
             let list = self.body(&format!("/{room}/archive/"), token).await?;

@@ -113,6 +113,8 @@ async fn a_new_machine_is_pushed_to_and_streams() {
     assert!(publisher.process().is_running());
     rented.watch.lap("played");
     outside.recording(ROOM, &token, folder.path()).await;
+    // An emulated processor that is busy may be too slow for the room, which makes the encoder sad.
+    drop(publisher);
 
     // It all stands: nothing is started anew.
     let before = rented.machine.ssh("systemctl show -P MainPID backrow-encoder").await;
