@@ -81,10 +81,7 @@ async fn a_new_machine_is_pushed_to_and_streams() {
 
     // "install them by hand": on the encoder its package, caddy and mosquitto.
     rented.machine.copy(&package(), "/root/backrow-encoder_0_amd64.deb").await;
-    rented.machine.ssh("apt-get update -q").await;
-    let install = "DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
-                   ./backrow-encoder_0_amd64.deb caddy mosquitto";
-    rented.machine.ssh(install).await;
+    rented.install("./backrow-encoder_0_amd64.deb caddy mosquitto").await;
     rented.watch.lap("the packages are installed");
     // Without a configuration there is nothing to start.
     let state = rented.machine.run("systemctl is-active backrow-encoder").await.1;

@@ -57,13 +57,8 @@ impl Rented {
 
     /// Waits until cloud-init has finished, without an error.
     async fn set_up(&self) {
-        // It tells at the serial line: to ask it takes the emulated processor for seconds.
-        until(patience(900), "cloud-init to finish", async || {
-            assert!(self.machine.is_on(), "QEMU has ended");
-            let log = self.machine.serial();
-            log.lines()
-                .any(|line| line.contains("Cloud-init v. ") && line.contains(" finished at "))
-                .then_some(())
+        self.says("cloud-init to finish", |line| {
+            line.contains("Cloud-init v. ") && line.contains(" finished at ")
         })
         .await;
         let said = self.machine.run("cloud-init status --long --wait").await.1;
@@ -75,6 +70,34 @@ impl Rented {
         let said = self.machine.ssh("cloud-init schema --system 2>&1").await;
         assert!(said.contains("Valid cloud-config"), "{said}");
         self.watch.lap("cloud-init is done");
+    }
+
+    /// Waits for a line at the serial port: to ask by ssh takes the emulated processor for seconds.
+    async fn says(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+        until(patience(900), what, async || {
+            assert!(self.machine.is_on(), "QEMU has ended");
+            let log = self.machine.serial();
+            log.lines().find(|line| fits(line)).map(str::to_owned)
+        })
+        .await
+    }
+
+    /// Has apt install these there, in root's home.
+    pub(crate) async fn install(&self, packages: &str) {
+        let install = format!(
+            "(apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y {packages}; \
+             echo \"apt has ended: $?.\" >/dev/ttyS0) >apt.log 2>&1 </dev/null &"
+        );
+        self.machine.ssh(&install).await;
+        let said = self
+            .says("apt to install", |line| {
+                // The whole of it.
+                line.split_once("apt has ended: ").is_some_and(|(_, rest)| rest.contains('.'))
+            })
+            .await;
+        if !said.contains("ended: 0.") {
+            panic!("{said}\n{}", self.machine.ssh("cat apt.log").await);
+        }
     }
 
     /// The certificate of the authority that Caddy made for itself there.
