@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use backrow_tests::broker::Broker;
 use backrow_tests::devices::{Device, Voice};
+use backrow_tests::mqtt::Subscriber;
 use backrow_tests::process::{Launch, Process, binary};
 use backrow_tests::until;
 use protocol::command::{AckState, Command, Order};
@@ -147,7 +148,9 @@ async fn a_canary_that_falls_back_holds_all_others() {
 async fn a_box_that_is_away_or_refuses_is_no_canary() {
     let event = Event::start().await;
     // b1 was there, and the broker has lost it.
+    let told = Subscriber::start(&event.broker).await;
     drop(event.boxed("b1").await);
+    told.wait(SOON, "backrow/b1/state", |it| it["state"] == "lost").await;
     let (mut b2, mut b3) = (event.boxed("b2").await, event.boxed("b3").await);
     let update = event.backrow(&["update", BUNDLE]);
     let second = b2.is_asked().await;

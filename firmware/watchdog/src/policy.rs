@@ -15,16 +15,22 @@
 //!   wrong, and a restart would cut those who are served by it. The clocks stand still meanwhile.
 //! * The first restart comes at once. Each further one waits twice as long as the one before, up
 //!   to a cap, until the worker has worked for `healthy`.
+//! * Each further start may take twice as long, too: a machine so busy that a worker is not ready in
+//!   time would else kill it for ever.
 //! * There is at most one process: nothing is started before the last one is known to be gone.
 
 use std::time::Duration;
 
 use crate::mood::Mood;
 
+/// The longest that a start may take after failures, unless the limit itself is longer.
+pub const LONGEST_START: Duration = Duration::from_secs(60);
+
 /// How patient the policy is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// From start to the first sign of work.
+    /// From the first start to the first sign of work; further starts may take longer, up to
+    /// [`LONGEST_START`].
     pub start: Duration,
     /// Without progress while it has input.
     pub stall: Duration,
@@ -149,7 +155,7 @@ impl Policy {
     pub fn deadline(&self) -> Option<Duration> {
         match &self.phase {
             Phase::Waiting { at } => Some(*at),
-            Phase::Starting if self.hungry.is_none() => Some(self.alive_at + self.limits.start),
+            Phase::Starting if self.hungry.is_none() => Some(self.alive_at + self.start()),
             Phase::Running { .. } if self.hungry.is_none() => {
                 Some(self.alive_at + self.limits.stall)
             }
@@ -259,7 +265,7 @@ impl Policy {
             Input::Tick if self.deadline().is_some_and(|deadline| now >= deadline) => {
                 let why = match phase {
                     Phase::Starting => {
-                        format!("not ready {} after its start", seconds(self.limits.start))
+                        format!("not ready {} after its start", seconds(self.start()))
                     }
                     _ => format!("no {} for {}", self.limits.product, seconds(self.limits.stall)),
                 };
@@ -300,14 +306,17 @@ impl Policy {
         (now.saturating_sub(at) <= counts_for).then_some(why)
     }
 
+    /// How long this start may take.
+    fn start(&self) -> Duration {
+        let longer = self.limits.start.saturating_mul(doubled(self.failures));
+        longer.min(LONGEST_START.max(self.limits.start))
+    }
+
     /// The wait before the next restart.
     fn wait(&self) -> Duration {
         match self.failures {
             0 => Duration::ZERO,
-            n => {
-                let factor = 2u32.checked_pow(n - 1).unwrap_or(u32::MAX);
-                self.limits.backoff.saturating_mul(factor).min(self.limits.backoff_cap)
-            }
+            n => self.limits.backoff.saturating_mul(doubled(n - 1)).min(self.limits.backoff_cap),
         }
     }
 
@@ -344,6 +353,11 @@ impl Policy {
         self.shown = Some((mood, reason.clone()));
         out.push(Output::Mood(mood, reason));
     }
+}
+
+/// 1, doubled so many times.
+fn doubled(times: u32) -> u32 {
+    2u32.checked_pow(times).unwrap_or(u32::MAX)
 }
 
 /// A duration for people: "5 s", "0.5 s".

@@ -166,6 +166,24 @@ fn a_start_has_a_deadline() {
 }
 
 #[test]
+fn a_machine_that_is_slow_is_given_more_time_with_each_start_up_to_a_minute() {
+    let mut world = World::new();
+    world.tick();
+    world.step(Input::Started);
+    for limit in [10, 20, 40, 60, 60, 60] {
+        assert_eq!(world.after(limit * S - MS).tick(), []);
+        let reason = format!("not ready {limit} s after its start; killing it");
+        assert_eq!(world.after(MS).tick(), [mood(Mood::Sad, &reason), Output::Kill]);
+        world.dies();
+    }
+    world.step(Input::Ready);
+    world.works_for(30 * S);
+    world.dies();
+    assert_eq!(world.after(10 * S - MS).tick(), []);
+    assert_eq!(world.after(11 * S).tick().last(), Some(&Output::Kill), "20 s again");
+}
+
+#[test]
 fn a_hungry_worker_is_left_alone() {
     let mut world = World::happy();
     assert_eq!(world.step(Input::Hungry("no signal".into())), [mood(Mood::Hungry, "no signal")]);
