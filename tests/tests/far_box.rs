@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use backrow_tests::broker::{free_port, mosquitto};
 use backrow_tests::far_box::FarBox;
-use backrow_tests::process::binary;
+use backrow_tests::process::{Launch, binary};
 use backrow_tests::{EncoderConfig, EncoderProcess, Process, tool, until};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -75,12 +75,13 @@ impl Conference {
         std::fs::read_to_string(files(self.dir()).join("site.toml")).unwrap()
     }
 
-    /// Arguments that make one of mosquitto's clients come as the operator.
-    fn operator(&self) -> Vec<String> {
+    /// Arguments that make one of mosquitto's clients come by this name's certificate.
+    fn client(&self, name: &str) -> Vec<String> {
         let file =
             |name: &str| self.dir().join("event/certificates").join(name).display().to_string();
         let port = self.port.to_string();
-        let (ca, pem, key) = (file("authority.pem"), file("operator.pem"), file("operator.key"));
+        let (ca, pem, key) =
+            (file("authority.pem"), file(&format!("{name}.pem")), file(&format!("{name}.key")));
         ["-V", "5", "-h", "127.0.0.1", "-p", &port, "--cafile", &ca, "--cert", &pem, "--key", &key]
             .map(str::to_owned)
             .to_vec()
@@ -88,20 +89,43 @@ impl Conference {
 
     /// What the broker keeps at a topic.
     async fn kept(&self, topic: &str) -> Option<String> {
-        let mut args = self.operator();
+        let mut args = self.client("operator");
         args.extend(["-t", topic, "-C", "1", "-W", "5"].map(str::to_owned));
         let output = tool::output("mosquitto_sub", &args).await;
         let text = String::from_utf8(output.stdout).unwrap();
         (output.status.success() && !text.is_empty()).then(|| text.trim_end().to_owned())
     }
 
+    /// Has the broker keep a message at a topic.
     async fn publish(&self, topic: &str, message: &str) {
         let file = self.dir().join("message");
         std::fs::write(&file, message).unwrap();
-        let mut args = self.operator();
+        let mut args = self.client("operator");
         let file = file.display().to_string();
         args.extend(["-q", "1", "-r", "-t", topic, "-f", &file].map(str::to_owned));
         tool::run("mosquitto_pub", &args).await;
+    }
+
+    /// Has this client say something; what the broker has against it.
+    async fn say(&self, name: &str, topic: &str, message: &str) -> String {
+        let mut args = self.client(name);
+        args.extend(["-q", "1", "-t", topic, "-m", message].map(str::to_owned));
+        let output = tool::output("mosquitto_pub", &args).await;
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    /// Listens to what b1 answers from now on, in its log.
+    async fn answers(&self) -> Process {
+        let mut args = vec!["-oL".to_owned(), "mosquitto_sub".to_owned()];
+        args.extend(self.client("operator"));
+        args.extend(["-d", "-t", "backrow/b1/command/ack"].map(str::to_owned));
+        let log = self.dir().join("answers");
+        let hearing = Process::start("answers", Launch::new("stdbuf").args(args), &log);
+        until(SOON, "the subscription", async || {
+            hearing.log().contains("Subscribed").then_some(())
+        })
+        .await;
+        hearing
     }
 
     /// What the box says of what was pushed.
@@ -306,6 +330,28 @@ async fn an_operator_sees_every_machine_and_gives_a_box_orders() {
         (now.is_some() && now != before).then_some(())
     })
     .await;
+
+    // An order whose end has passed, or that somebody gives who may not, changes nothing.
+    let running = the_box.process_of(UNITS[0]);
+    let late = r#"{"v":1,"id":"01JF0000000000000000000001","command":"restart","expires":"2026-01-01T00:00:00Z"}"#;
+    let answers = conference.answers().await;
+    conference.say("operator", "backrow/b1/command", late).await;
+    until(SOON, "the order to be refused", async || {
+        let said = answers.log();
+        (said.contains(r#""state":"refused""#) && said.contains("it expired at")).then_some(())
+    })
+    .await;
+    let order = late.replace("0001", "0002").replace("2026-01", "2096-01");
+    let said = conference.say("b2", "backrow/b1/command", &order).await;
+    assert!(said.contains("Not authorized"), "{said}");
+    // What comes after it is heard after it.
+    conference.say("operator", "backrow/b1/command", &late.replace("0001", "0003")).await;
+    until(SOON, "the last order to be refused", async || {
+        answers.log().contains("0003").then_some(())
+    })
+    .await;
+    assert!(!answers.log().contains("0002"), "{}", answers.log());
+    assert_eq!(the_box.process_of(UNITS[0]), running);
 
     // Who is away is told at once, and who refuses says why.
     let (status, said) = operate(dir, &["identify", "b2", "hub"]).await;

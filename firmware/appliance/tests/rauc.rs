@@ -8,18 +8,25 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use appliance::{
+    command::{
+        desk::{Desk, Done, Job, NotDone},
+        identify::Identify,
+    },
     paths::Paths,
     programs::Programs,
     update::{
         bundle::{self, Offer},
+        health::COMPONENT,
         install::{Bundle, Installed, Installer, UpdateError, Wanted},
         record::Update,
     },
 };
-use watchdog::clock;
+use protocol::mood::Mood;
+use watchdog::{board::Board, clock};
 
 /// A box in a folder, with its keyring, and a place to make bundles in.
 struct Bench {
@@ -125,19 +132,29 @@ impl Bench {
         Paths::under(self.path("box"))
     }
 
-    async fn install(&self, file: &Path) -> Result<Installed, UpdateError> {
-        let installer = Installer {
+    fn installer(&self) -> Installer {
+        Installer {
             paths: self.paths(),
             programs: self.programs(),
             clock: clock::system(),
             ca: None,
-        };
-        let wanted = Wanted {
-            bundle: Bundle::File(file.to_owned()),
-            sha256: None,
-            asked_by: "a test".to_owned(),
-        };
-        installer.install(&wanted, &|_| {}).await
+        }
+    }
+
+    async fn install(&self, file: &Path) -> Result<Installed, UpdateError> {
+        self.installer().install(&wanted(file), &|_| {}).await
+    }
+
+    fn desk(&self) -> Desk {
+        Desk {
+            paths: self.paths(),
+            programs: self.programs(),
+            board: Board::new(clock::system()),
+            installer: self.installer(),
+            identify: Identify::default(),
+            doing: Arc::default(),
+            gathering: Arc::default(),
+        }
     }
 
     /// Why it is refused, without the bundle's path.
@@ -148,6 +165,10 @@ impl Bench {
         let text = error.to_string();
         text.strip_prefix(&format!("{} is not installed: ", file.display())).unwrap().to_owned()
     }
+}
+
+fn wanted(file: &Path) -> Wanted {
+    Wanted { bundle: Bundle::File(file.to_owned()), sha256: None, asked_by: "a test".to_owned() }
 }
 
 const HERE: &str = "backrow-bench_x86_64";
@@ -169,6 +190,18 @@ async fn a_bundle_that_runs_here_already_changes_nothing_and_is_no_fault() {
     let words = "1.2.0+later is not installed: 1.2.0 runs here already";
     assert_eq!(bench.install(&same).await.unwrap(), Installed::Already(words.into()));
     assert_eq!(Update::last(&bench.paths()), None, "nothing was begun");
+
+    // Who ordered it hears that it is done, and the box is as well as it was; so it is with a refusal.
+    let desk = bench.desk();
+    desk.board.set(COMPONENT, Mood::Happy, "1.2.0 runs");
+    let done = desk.carry_out(Job::Update(wanted(&same))).await;
+    assert_eq!(done, Ok(Done::Said(words.into())));
+    let older = bench.ours("older", HERE, "1.1.9");
+    let refused = desk.carry_out(Job::Update(wanted(&older))).await;
+    assert!(matches!(refused, Err(NotDone::Refused(_))), "{refused:?}");
+    let stands = desk.board.get(COMPONENT).unwrap();
+    assert_eq!((stands.mood, stands.reason.as_str()), (Mood::Happy, "1.2.0 runs"));
+    assert_eq!(*desk.doing.borrow(), "");
 }
 
 #[tokio::test]

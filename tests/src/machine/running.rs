@@ -332,6 +332,14 @@ impl Machine {
         self.qmp().run("set_link", json!({ "name": "nic", "up": up })).await;
     }
 
+    /// Takes a picture of the screen, a PNG.
+    ///
+    /// # Panics
+    /// When QEMU refuses.
+    pub async fn photograph(&mut self, to: &Path) {
+        self.qmp().run("screendump", json!({ "filename": to, "format": "png" })).await;
+    }
+
     /// Presses the power button, and waits until it is off.
     ///
     /// # Panics

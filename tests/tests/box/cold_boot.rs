@@ -8,6 +8,8 @@ const SYSTEM: &[(&str, &str)] = &[
     // No unit has failed, and systemd had to break no ordering cycle.
     ("systemctl list-units --failed --plain --no-legend", ""),
     ("journalctl -b -o cat | grep -ci 'ordering cycle' || true", "0"),
+    // Fonts have a cache.
+    ("journalctl -b -o cat | grep -c 'Fontconfig error' || true", "0"),
     // The root is a read-only squashfs.
     ("grep ' / ' /proc/mounts | grep -c 'squashfs ro'", "1"),
     ("touch /usr/x /x 2>/dev/null && echo written || echo refused", "refused"),
@@ -68,10 +70,18 @@ async fn a_cold_boot_ends_in_confirmed_segments_and_a_sound_system() {
         .unwrap();
     assert!(size > 700 * 1024, "/data has {size} KiB");
 
+    // Its screen names the room, and says that it streams.
+    let screen = "grep -aq 'Backrow: room demo' /dev/vcs1 && grep -aq ' OK  Sending' /dev/vcs1";
+    stage.machine.ssh_until(120, "the screen to say so", screen).await;
+    // A picture of it is kept where `SCREENSHOTS` says, to be looked at.
+    if let Some(folder) = std::env::var_os("SCREENSHOTS") {
+        stage.machine.photograph(&std::path::Path::new(&folder).join("box-screen.png")).await;
+    }
+
     // The box's own page can be looked at without a password.
-    let page = until(patience(60), "the box's page", async || machine.page("/").await).await;
+    let page = until(patience(60), "the box's page", async || stage.machine.page("/").await).await;
     assert!(page.contains("<html") && page.contains("Backrow"), "{page}");
-    let jpeg = format!("{}/preview.jpg", machine.http());
+    let jpeg = format!("{}/preview.jpg", stage.machine.http());
     until(patience(60), "the live preview", async || {
         let answer = backrow_tests::encoder::client().get(&jpeg).send().await.ok()?;
         answer.bytes().await.ok()?.starts_with(&[0xff, 0xd8]).then_some(())

@@ -111,6 +111,14 @@ async fn a_good_update_stays_and_a_bad_one_is_taken_back() {
     assert!(status.contains("good"), "{status}");
     watch.lap("0.2.0 is good");
 
+    // Asked for again, it is done already.
+    let again = order(&stage, 3, json!({ "command": "update", "url": shelf.url("good") })).await;
+    let message = answer(&stage, &again, "done", 240).await;
+    assert_eq!(message, "0.2.0 is not installed: 0.2.0 runs here already");
+    works(&stage, "0.2.0").await;
+    assert_eq!(stage.machine.told("RESET"), 1);
+    watch.lap("0.2.0 again: it runs already");
+
     // An update whose collector never gets well. Nobody waits; they pull the plug.
     order(&stage, 2, json!({ "command": "update", "url": shelf.url("never-healthy") })).await;
     stage.machine.resets(2, 900).await;

@@ -57,13 +57,42 @@ fn ssh(directory: &Path, machine: &Machine) -> String {
     file.display().to_string()
 }
 
-/// Pushes to the encoder; exit status, the table, and what was said meanwhile.
-async fn push(event: &Path, ssh: &str) -> (Option<i32>, String) {
-    let dir = event.display().to_string();
-    let args = ["push", &dir, "-F", ssh, "--only", "encoder", "--patience", "600"];
+/// Runs `backrow WORDS` with this ssh; exit status, and all that was said.
+async fn backrow(words: &[&str], ssh: &str) -> (Option<i32>, String) {
+    let args: Vec<_> = words.iter().copied().chain(["-F", ssh]).collect();
     let output = tool::output_within(patience(1200), binary("backrow"), &args).await;
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Pushes to the encoder.
+async fn push(event: &Path, ssh: &str) -> (Option<i32>, String) {
+    let dir = event.display().to_string();
+    backrow(&["push", &dir, "--only", "encoder", "--patience", "600"], ssh).await
+}
+
+/// What an operator does while it runs: its logs, what a helper would ask for, a restart.
+async fn looked_after(rented: &Rented, event: &Path, ssh: &str, folder: &Path) {
+    let dir = event.display().to_string();
+    let (status, logs) = backrow(&["logs", "encoder", "--event", &dir, "-n", "500"], ssh).await;
+    assert_eq!(status, Some(0), "{logs}");
+    assert!(logs.contains("backrow-encoder["), "{logs}");
+    assert!(!logs.contains("Fontconfig error"), "{logs}");
+    let output = folder.join("diagnostics");
+    let diag = ["diag", "encoder", "--event", &dir, "--output", &output.display().to_string()];
+    let (status, said) = backrow(&diag, ssh).await;
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.starts_with("encoder  done "), "{said}");
+    let text = fs::read_to_string(output.join("encoder.txt")).unwrap();
+    for part in ["Mem:", "Filesystem", "Active: active (running)", "backrow-encoder["] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    assert!(!text.contains(&token(event)), "the room's token is in it");
+    let pid = "systemctl show -P MainPID backrow-encoder";
+    let before = rented.machine.ssh(pid).await;
+    let (status, said) = backrow(&["restart", "encoder", "--event", &dir], ssh).await;
+    assert_eq!((status, said.as_str()), (Some(0), "encoder  done       started anew, by ssh\n"));
+    assert_ne!(before, rented.machine.ssh(pid).await);
 }
 
 /// The room's token.
@@ -102,6 +131,8 @@ async fn a_new_machine_is_pushed_to_and_streams() {
     let https = rented.machine.forward(443).await;
     let outside = Outside::new(NAME, https, &authority);
     outside.answers().await;
+    looked_after(&rented, &event, &ssh, folder.path()).await;
+    rented.watch.lap("logs, diagnostics, a restart");
     let rtmp = rented.machine.forward(1935).await;
     let token = token(&event);
     let url = format!("rtmp://127.0.0.1:{rtmp}/{ROOM}/{token}");

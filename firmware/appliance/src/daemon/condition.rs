@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use protocol::mood::Mood;
-use rustix::fs::statvfs;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use watchdog::board::Board;
 
-use crate::{paths::Paths, provision::outcome::Outcome};
+use crate::{
+    paths::Paths,
+    provision::outcome::Outcome,
+    status::{Disk, storage},
+};
 
 /// The data partition on the board.
 const DISK: &str = "box.disk";
@@ -28,16 +31,11 @@ pub(super) async fn run(paths: Paths, board: Board, cancel: CancellationToken) {
             () = cancel.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let data = paths.data();
+        let looked = paths.clone();
         // A dying disk can hold up the question: nobody else waits for that.
-        let looked = tokio::task::spawn_blocking(move || {
-            let mounted = Paths::is_mounted(&data);
-            statvfs(&data).ok().filter(|_| mounted).map(|it| {
-                (it.f_blocks.saturating_mul(it.f_frsize), it.f_bavail.saturating_mul(it.f_frsize))
-            })
-        });
-        if let Ok(space) = looked.await {
-            let (mood, text) = disk(space);
+        let looked = tokio::task::spawn_blocking(move || storage::read(&looked));
+        if let Ok(facts) = looked.await {
+            let (mood, text) = disk(facts);
             board.set(DISK, mood, text);
         }
         if let Some(outcome) = Outcome::read(&paths) {
@@ -47,13 +45,19 @@ pub(super) async fn run(paths: Paths, board: Board, cancel: CancellationToken) {
     }
 }
 
-/// From size and free bytes.
-fn disk(space: Option<(u64, u64)>) -> (Mood, String) {
-    let Some((size, free)) = space else {
-        let text = "the data partition is not there: nothing is recorded on the box, settings are \
-                    read from CONFIG alone; flash the box anew when there is time";
-        return (Mood::Sad, text.to_owned());
-    };
+fn disk(facts: Disk) -> (Mood, String) {
+    let Disk { mounted, read_only, size, free, .. } = facts;
+    let sad = |text: &str| (Mood::Sad, text.to_owned());
+    if !mounted {
+        return sad(
+            "the data partition is not there: nothing is recorded on the box, settings are \
+                    read from CONFIG alone; flash the box anew when there is time",
+        );
+    }
+    if read_only {
+        return sad("the data partition takes no writes: nothing is recorded on the box, and new \
+                    settings are not kept; replace its disk when there is time");
+    }
     let (free_gb, size_gb) = (free / 1_000_000_000, size / 1_000_000_000);
     if free < size / 100 * SCARCE {
         // The collector makes room: recordings that the encoder has go first.
@@ -83,11 +87,15 @@ mod tests {
     use crate::provision::outcome::Source;
 
     #[test]
-    fn a_full_disk_and_none_are_told() {
+    fn a_full_disk_a_failing_one_and_none_are_told() {
         let gb = 1_000_000_000;
-        assert_eq!(disk(Some((100 * gb, 50 * gb))), (Mood::Happy, "50 of 100 GB free".into()));
-        assert_eq!(disk(Some((100 * gb, 4 * gb))).0, Mood::Hungry);
-        assert_eq!(disk(None).0, Mood::Sad);
+        let good = Disk { mounted: true, size: 100 * gb, free: 50 * gb, ..Disk::default() };
+        assert_eq!(disk(good), (Mood::Happy, "50 of 100 GB free".into()));
+        assert_eq!(disk(Disk { free: 4 * gb, ..good }).0, Mood::Hungry);
+        let (mood, text) = disk(Disk { read_only: true, ..good });
+        assert!(mood == Mood::Sad && text.contains("takes no writes"), "{text}");
+        let (mood, text) = disk(Disk::default());
+        assert!(mood == Mood::Sad && text.contains("is not there"), "{text}");
     }
 
     #[test]

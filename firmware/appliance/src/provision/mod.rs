@@ -7,7 +7,7 @@
 //! /data/backrow ───────────┘
 //! ```
 //! * [`accept`] and [`plan`] decide, [`answer`] says what to tell and change; all three are pure.
-//! * [`config`] is the partition itself, [`store`] what is kept, [`host`] what this boot runs with.
+//! * [`config`] is the partition itself, [`data`] the one for what is kept, [`store`] what that is, [`host`] what this boot runs with.
 //! * [`configure`] takes a site from a folder, while the box runs.
 //! * [`requests`] are the files that ask for an update, a reset, diagnostics.
 //!
@@ -19,6 +19,7 @@ mod answer;
 mod certificates;
 pub mod config;
 pub mod configure;
+mod data;
 mod document;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -47,6 +48,7 @@ use crate::{image::Image, network::memory, paths::Paths, time};
 #[must_use]
 pub fn main(paths: &Paths) -> ExitCode {
     telemetry::log::init("backrow-provision");
+    data::mount_to_read(paths);
     // Before certificates are looked at, and the network comes up.
     time::set_floor(paths, clock::system().as_ref());
     match provision(paths, Partition::mount(paths), &Hooks::default()) {

@@ -16,7 +16,7 @@ mod network;
 mod power;
 mod rows;
 pub mod screen;
-mod storage;
+pub mod storage;
 mod watcher;
 
 use jiff::Timestamp;

@@ -5,7 +5,9 @@ use std::fs;
 use super::facts::Disk;
 use crate::paths::Paths;
 
-pub(super) fn read(paths: &Paths) -> Disk {
+/// Looks at it.
+#[must_use]
+pub fn read(paths: &Paths) -> Disk {
     let mounts = fs::read_to_string(paths.system("proc/mounts")).unwrap_or_default();
     let Some(mount) = data_mount(&mounts) else { return Disk::default() };
     let (size, free) = space(paths);
