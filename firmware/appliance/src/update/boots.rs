@@ -41,6 +41,9 @@ pub struct BootRecord {
     /// The slot was marked good in it, or was before.
     #[serde(default)]
     pub good: bool,
+    /// What an image on trial lacked when the box last looked; power may be cut at any moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
     /// Why the box gave this image up and restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gave_up: Option<String>,
@@ -62,6 +65,7 @@ impl BootRecord {
             because,
             failed: Vec::new(),
             good: boot.attempt == 0,
+            missing: None,
             gave_up: None,
             clean_end: false,
         }

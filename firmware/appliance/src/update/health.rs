@@ -124,6 +124,7 @@ impl Health {
             Verdict::Wait(missing) => {
                 let text = format!("version {} is on trial: {missing}", self.image.version);
                 self.board.set(COMPONENT, Mood::Waking, text);
+                self.change_record(|boot| boot.missing = Some(missing));
             }
             Verdict::Stuck(why) => {
                 let text = format!(
@@ -182,7 +183,10 @@ impl Health {
     }
 
     fn became_good(&self) {
-        self.change_record(|boot| boot.good = true);
+        self.change_record(|boot| {
+            boot.good = true;
+            boot.missing = None;
+        });
         let version = &self.image.version;
         let mut told = (Mood::Happy, format!("version {version} works"));
         if let Some(update) = Update::last(&self.paths) {

@@ -121,11 +121,13 @@ impl Update {
             1 => format!("the update to {to} was tried once and did not become healthy"),
             n => format!("the update to {to} was tried {n} times and did not become healthy"),
         };
-        match (&last.gave_up, last.failed.as_slice()) {
-            (Some(why), _) => text.push_str(&format!(": {why}")),
-            (None, []) => text.push_str(": it stopped without a word"),
-            (None, failed) => text.push_str(&format!(": {} failed", failed.join(", "))),
-        }
+        let trouble = match (&last.gave_up, last.failed.as_slice(), &last.missing) {
+            (Some(why), _, _) => why.clone(),
+            (None, [], Some(missing)) => missing.clone(),
+            (None, [], None) => "it stopped without a word".to_owned(),
+            (None, failed, _) => format!("{} failed", failed.join(", ")),
+        };
+        text.push_str(&format!(": {trouble}"));
         text.push_str(&format!("; {from} runs again"));
         text
     }
@@ -197,6 +199,10 @@ mod tests {
         assert!(
             reason(&boots).contains("tried 3 times") && reason(&boots).contains("without a word")
         );
+        // The plug was pulled while it was on trial.
+        let missing = "the collector is not ready (activating, auto-restart)";
+        boots.current("3", |boot| boot.missing = Some(missing.into()));
+        assert!(reason(&boots).contains(&format!(": {missing}; 1.0 runs again")));
         boots.current("3", |boot| boot.failed = vec!["backrow-collector.service".into()]);
         assert!(reason(&boots).contains(": backrow-collector.service failed; 1.0 runs again"));
         boots.current("3", |boot| boot.gave_up = Some("no collector for 15 min".into()));

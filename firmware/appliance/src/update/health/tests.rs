@@ -110,6 +110,9 @@ async fn a_healthy_try_is_marked_good_once_and_the_update_is_settled() {
         rig.health.act(gate, &seen).await
     };
     assert!(!look(&mut gate).await);
+    // Should the power be cut now, this is what it lacked.
+    let missing = || Boots::read(&rig.health.paths).newest().unwrap().missing.clone();
+    assert_eq!(missing().unwrap(), "the collector has not been ready for a minute yet");
     rig.clock.advance(gate::READY);
     rig.put("rauc-fails", "");
     look(&mut gate).await;
@@ -126,6 +129,7 @@ async fn a_healthy_try_is_marked_good_once_and_the_update_is_settled() {
         (Mood::Happy, "1.1 works and stays; it was 1.0 before")
     );
     assert!(Boots::read(&rig.health.paths).newest().unwrap().good);
+    assert_eq!(missing(), None);
     assert!(super::super::install::slot_is_good(&rig.health.paths, &rig.health.boot));
 }
 
