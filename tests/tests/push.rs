@@ -199,8 +199,10 @@ async fn ten_machines_of_which_five_have_their_troubles() {
     let mut hosts = Hosts::start(&names.iter().map(small).collect::<Vec<_>>()).await;
     let config = hosts.ssh_config().display().to_string();
 
-    // From nothing: the broker comes with the same push that asks it how the machines do.
-    let first = conference.push(&config, &["--patience", "120"]).await;
+    // From nothing: the broker comes with the same push that asks it how the machines do, and so it
+    // comes before the canary.
+    let first =
+        conference.push(&config, &["--patience", "120", "--canary", "1", "--jobs", "5"]).await;
     assert_eq!(first.status, 0, "{first}");
     for name in &names {
         first.expect(name, "pushed");

@@ -4,6 +4,8 @@
 //! `authority.key` is never sent anywhere. The operator's certificate alone is made for signing, too:
 //! what `backrow push` brings over the broker ([`PURPOSE`]).
 
+mod judge;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -11,29 +13,18 @@ use std::{
     net::IpAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
-use protocol::{
-    names::DeviceName,
-    push::{PURPOSE, PURPOSE_DER},
-};
+use protocol::{names::DeviceName, push::PURPOSE};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
-use rustls::{
-    CertificateError, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
-    sign::CertifiedKey,
-};
 use sha2::{Digest as _, Sha256};
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
+use self::judge::{fault, misfit, verifier};
 use crate::event::{Event, Problem};
 
 /// The authority's certificate is `authority.pem`.
@@ -121,9 +112,9 @@ impl Certificates {
             match (read("pem"), read("key")) {
                 (Ok(certificate), Ok(key)) => {
                     let pair = Pair { certificate, key };
-                    let unfit =
-                        || (name == OPERATOR).then(|| unfit(&pair, &authority, now)).flatten();
-                    match fault(&pair, &verifier, now).or_else(unfit) {
+                    match fault(&pair, &verifier, now)
+                        .or_else(|| misfit(&name, &pair, event, &authority, now))
+                    {
                         Some(why) => tell(&name, why),
                         None => {
                             pairs.insert(name, pair);
@@ -160,6 +151,11 @@ impl Certificates {
     }
 }
 
+/// The broker's, as all others reach it.
+fn host(event: &Event) -> &str {
+    event.broker.as_ref().and_then(|(url, _)| url.host_str()).unwrap_or_default()
+}
+
 /// The names of all certificates that an event needs, the authority's not among them.
 fn needed(event: &Event) -> Option<Vec<String>> {
     let (url, _) = event.broker.as_ref()?;
@@ -186,18 +182,17 @@ pub fn make(event: &Event, now: Timestamp) -> Result<Vec<String>, CertificateFau
     let verifier = verifier(&authority)
         .map_err(|what| CertificateFault::Damaged { file: file.clone(), what })?;
     let later = now.checked_add(SOON).unwrap_or(now);
-    let host = event.broker.as_ref().and_then(|(url, _)| url.host_str()).unwrap_or_default();
     let mut made = Vec::new();
     for name in names {
         let read = |end: &str| fs::read_to_string(folder.join(format!("{name}.{end}"))).ok();
         if let (Some(certificate), Some(key)) = (read("pem"), read("key")) {
             let pair = Pair { certificate, key };
-            let fit = || name != OPERATOR || unfit(&pair, &authority, later).is_none();
-            if fault(&pair, &verifier, later).is_none() && fit() {
+            let misfit = misfit(&name, &pair, event, &authority, later);
+            if fault(&pair, &verifier, later).or(misfit).is_none() {
                 continue;
             }
         }
-        let host = (name == BROKER).then_some(host);
+        let host = (name == BROKER).then_some(host(event));
         let pair = signed(&name, host, &issuer, now).map_err(|error| {
             CertificateFault::Damaged { file: file.clone(), what: error.to_string() }
         })?;
@@ -309,76 +304,6 @@ fn write(file: &Path, text: &str, mode: u32) -> Result<(), CertificateFault> {
         out.sync_all()
     };
     written().map_err(|source| CertificateFault::File { file: file.to_owned(), source })
-}
-
-fn verifier(authority: &str) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
-        let certificate = certificate.map_err(|_| "it is damaged".to_owned())?;
-        roots.add(certificate).map_err(|_| "it is not an authority's certificate".to_owned())?;
-    }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
-        .build()
-        .map_err(|_| "there is no certificate in it".to_owned())
-}
-
-/// What is wrong with a certificate and its key at a time.
-fn fault(pair: &Pair, verifier: &Arc<dyn ClientCertVerifier>, at: Timestamp) -> Option<String> {
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect();
-    let chain = match chain {
-        Ok(chain) if !chain.is_empty() => chain,
-        _ => return Some("there is no certificate in it".to_owned()),
-    };
-    let Ok(key) = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()) else {
-        return Some("there is no private key in the file beside it".to_owned());
-    };
-    let (first, between) = chain.split_first()?;
-    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
-    let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-    let date = |time: UnixTime| {
-        let second = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        Timestamp::from_second(second).map_or_else(|_| String::new(), |time| time.to_string())
-    };
-    if let Err(error) = verifier.verify_client_cert(first, between, now) {
-        use rustls::Error::InvalidCertificate as Invalid;
-        return Some(match error {
-            Invalid(CertificateError::ExpiredContext { not_after, .. }) => {
-                format!("it has expired on {}; `backrow certificates` renews it", date(not_after))
-            }
-            Invalid(CertificateError::NotValidYetContext { not_before, .. }) => {
-                format!(
-                    "it is valid only from {}: is this machine's clock right?",
-                    date(not_before)
-                )
-            }
-            Invalid(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-                "it is not signed by authority.pem".to_owned()
-            }
-            other => format!("it cannot be used: {other}"),
-        });
-    }
-    match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
-        Ok(_) => None,
-        Err(_) => Some("the key beside it is not its own".to_owned()),
-    }
-}
-
-/// Why the operator's certificate, which is good otherwise, cannot sign what is pushed.
-fn unfit(pair: &Pair, authority: &str, at: Timestamp) -> Option<String> {
-    let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).ok()?;
-    let trusted = CertificateDer::from_pem_slice(authority.as_bytes()).ok()?;
-    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
-    let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-    let provider = ring::default_provider();
-    let algorithms = provider.signature_verification_algorithms.all;
-    let usage = KeyUsage::required(PURPOSE_DER);
-    let verified = anchor_from_trusted_cert(&trusted).and_then(|anchor| {
-        let signer = EndEntityCert::try_from(&certificate)?;
-        signer.verify_for_usage(algorithms, &[anchor], &[], now, usage, None, None).map(drop)
-    });
-    let why = "it is not made for signing settings; `backrow certificates` renews it";
-    verified.is_err().then(|| why.to_owned())
 }
 
 #[cfg(test)]

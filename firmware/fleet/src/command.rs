@@ -149,9 +149,9 @@ impl Command {
             Self::Check(Folder { dir }) => {
                 return Ok(match all(&dir) {
                     Ok((event, rendered)) => {
-                        let exposed = render::exposed(&event);
-                        if !exposed.is_empty() {
-                            say(&told(&exposed))?;
+                        let unwise = [render::exposed(&event), render::unreached(&event)].concat();
+                        if !unwise.is_empty() {
+                            say(&told(&unwise))?;
                         }
                         let rooms = event.rooms.len();
                         say(&format!(

@@ -1,6 +1,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::*;
+use super::{judge::unfit, *};
 use crate::event::parse;
 
 fn conference(dir: &Path) -> Event {
@@ -94,4 +94,21 @@ fn only_the_operators_is_for_signing_and_an_earlier_one_is_renewed() {
     assert!(problems[0].to_string().contains("not made for signing settings"), "{problems:?}");
     assert_eq!(make(&event, now()).unwrap(), ["operator"]);
     Certificates::read(&event, now()).unwrap();
+}
+
+#[test]
+fn the_brokers_is_for_its_host_and_another_host_has_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut event = conference(dir.path());
+    make(&event, now()).unwrap();
+    for host in ["mqtts://192.0.2.7", "mqtts://[2001:db8::7]:8883", "mqtts://hub.example.org"] {
+        let (url, _) = event.broker.as_mut().unwrap();
+        *url = host.parse().unwrap();
+        let problems = Certificates::read(&event, now()).unwrap_err();
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        let said = problem.to_string();
+        assert!(said.contains("certificates/broker.pem:1: it is not made for "), "{said}");
+        assert_eq!(make(&event, now()).unwrap(), ["broker"], "{host}");
+        Certificates::read(&event, now()).unwrap();
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use protocol::{
     command::{Command, Order},
     names::DeviceName,
@@ -23,6 +24,18 @@ use crate::push::{order::Order as Turns, watch::Watch};
 
 /// How often is looked for an answer.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// A box says its time this often, at least; so it may be later there by now.
+const OLD: Duration = Duration::from_secs(10);
+/// What two clocks may differ while a box has not said its time.
+const APART: Duration = Duration::from_secs(120);
+
+/// When an order ends that a box must have taken within `taken`: by the clock of the box, which may be
+/// another than ours.
+fn end(ours: Timestamp, theirs: Option<Timestamp>, taken: Duration) -> Option<Timestamp> {
+    let (now, more) = theirs.map_or((ours, APART), |theirs| (theirs, OLD));
+    now.checked_add(more).ok()?.checked_add(taken).ok()
+}
 
 /// Carries the orders to the boxes, and brings what they answer.
 #[derive(Debug)]
@@ -44,8 +57,8 @@ impl Conversation {
             return Ending::Away("it is not at the broker".to_owned());
         }
         let id = Ulid::generate();
-        let now = self.clock.utc();
-        let Ok(expires) = now.checked_add(self.limits.taken) else {
+        let theirs = self.watch.look(|heard| Some(heard.machine(name)?.health.as_ref()?.at));
+        let Some(expires) = end(self.clock.utc(), theirs, self.limits.taken) else {
             return Ending::NoAnswer("the clock is beyond all times".to_owned());
         };
         let payload = Command { id, expires: Some(expires), order }.to_json().into_bytes();
@@ -111,4 +124,24 @@ pub async fn order_all(
     let held = turns.held().into_iter().filter_map(|next| names.get(next).cloned());
     endings.extend(held.map(|name| (name, Ending::Held)));
     endings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_ends_by_the_clock_of_its_box() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let ours = at("2026-05-01T10:00:00Z");
+        let taken = Duration::from_secs(20);
+        for (theirs, ends) in [
+            (Some("2026-05-01T10:07:00Z"), "2026-05-01T10:07:30Z"),
+            (Some("1970-01-01T00:01:00Z"), "1970-01-01T00:01:30Z"),
+            (None, "2026-05-01T10:02:20Z"),
+        ] {
+            assert_eq!(end(ours, theirs.map(at), taken), Some(at(ends)));
+        }
+        assert_eq!(end(Timestamp::MAX, None, taken), None);
+    }
 }

@@ -35,7 +35,7 @@ pub struct Entry {
 pub enum Step {
     /// Nothing: it has this revision.
     UpToDate,
-    /// An earlier push put this revision there and was cut off: see whether it is well.
+    /// An earlier push put this revision there and was cut off; it runs: see whether it is well.
     Resume,
     /// An earlier push was cut off with another revision, or half-way: go back, and look again.
     GoBack,
@@ -83,7 +83,13 @@ impl Found {
 pub fn decide(found: &Found, wanted: &Rendered, running: Option<&str>, overwrite: bool) -> Step {
     let is = found.is(wanted);
     if let Some(trial) = &found.trial {
-        return if is && trial == wanted.revision.as_str() { Step::Resume } else { Step::GoBack };
+        // Cut off after the files were moved and before the daemon was started anew: it runs another.
+        let runs = running == Some(wanted.revision.as_str());
+        return if is && runs && trial == wanted.revision.as_str() {
+            Step::Resume
+        } else {
+            Step::GoBack
+        };
     }
     if is {
         // The files are there and the daemon has not read them: they are sent, and it is reloaded.
@@ -172,9 +178,12 @@ mod tests {
 
         let mut found = with(&new);
         found.trial = Some("2".to_owned());
-        assert_eq!(step(&found), Step::Resume);
-        found.files.insert("/a".into(), Some(b"old".to_vec()));
+        assert_eq!(decide(&found, &new, Some("2"), false), Step::Resume);
+        // The files were moved, and nobody says that they are read.
+        assert_eq!(decide(&found, &new, Some("1"), false), Step::GoBack);
         assert_eq!(step(&found), Step::GoBack);
+        found.files.insert("/a".into(), Some(b"old".to_vec()));
+        assert_eq!(decide(&found, &new, Some("2"), false), Step::GoBack);
         let mut found = with(&old);
         found.trial = Some("1".to_owned());
         assert_eq!(step(&found), Step::GoBack);
@@ -187,17 +196,21 @@ mod tests {
         fn no_finding_is_taken_for_another(
             here in proptest::option::of("[a-c]"), pushed in "[a-c]", wanted in "[a-c]",
             revision in "[12]", trial in proptest::option::of("[12]"), overwrite in any::<bool>(),
+            running in proptest::option::of("[12]"),
         ) {
             let new = rendered("2", &[("/f", &wanted)]);
             let mut found = with(&rendered(&revision, &[("/f", &pushed)]));
             found.files.insert("/f".into(), here.clone().map(String::into_bytes));
             found.trial = trial;
-            match decide(&found, &new, None, overwrite) {
+            match decide(&found, &new, running.as_deref(), overwrite) {
                 Step::UpToDate => {
                     prop_assert_eq!(here.as_ref(), Some(&wanted));
                     prop_assert!(found.trial.is_none());
                 }
-                Step::Resume => prop_assert_eq!(here.as_ref(), Some(&wanted)),
+                Step::Resume => {
+                    prop_assert_eq!(here.as_ref(), Some(&wanted));
+                    prop_assert_eq!(running.as_deref(), Some("2"));
+                }
                 Step::GoBack => prop_assert!(found.trial.is_some()),
                 Step::Send => {
                     prop_assert!(found.trial.is_none());

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use protocol::names::DeviceName;
 
+use crate::render::Rendered;
+
 /// How it ended for a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -100,6 +102,15 @@ pub struct Line {
     pub has: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+impl Line {
+    /// Of a machine that was not begun with.
+    #[must_use]
+    pub fn held(wanted: Rendered) -> Self {
+        let revision = wanted.revision.to_string();
+        Self { machine: wanted.machine, wanted: revision, has: None, outcome: Outcome::Held }
+    }
 }
 
 /// The exit status of a whole push: that of the machine that is worst off.

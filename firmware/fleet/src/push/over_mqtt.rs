@@ -16,11 +16,12 @@ use protocol::{
 };
 
 use super::{
-    CONNECT, HEAR, LOOK, News, Options, Work,
+    CONNECT, LOOK, News, Options,
     outcome::Outcome,
     sign,
     trial::{Said, Trial, Verdict},
     watch::Watch,
+    work::{HEAR, Work},
 };
 
 /// A box puts settings in place, starts anew, and may have to go back: besides its patience.

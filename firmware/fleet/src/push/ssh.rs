@@ -34,8 +34,9 @@ const MAX_NOISE: usize = 200;
 const CONNECT: Duration = Duration::from_secs(60);
 /// For one answer; a service may take its time to start.
 const ANSWER: Duration = Duration::from_secs(180);
-/// Files on trial go back when nothing was heard for so long, seconds.
-const ALARM: u64 = 900;
+/// Besides a machine's patience: to look, send, reload, and keep or go back. After that, files that are
+/// still on trial go back by themselves.
+const WORK: Duration = Duration::from_secs(900);
 
 /// How ssh is called, besides what the user's own configuration says.
 #[derive(Debug, Clone, Default)]
@@ -98,7 +99,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to a machine, and starts the agent there.
+    /// Connects to a machine, and starts the agent there; a trial may take `patience`.
     ///
     /// # Errors
     /// [`Fault::Unreachable`], with what ssh said.
@@ -107,10 +108,12 @@ impl Session {
         sudo: bool,
         state: &str,
         options: &SshOptions,
+        patience: Duration,
     ) -> Result<Self, Fault> {
         let mut command = options.command();
         let sudo = if sudo { "sudo -n " } else { "" };
-        let agent = format!("exec {sudo}sh -c '{AGENT}' backrow-agent {state} {ALARM}");
+        let limit = WORK.saturating_add(patience).as_secs();
+        let agent = format!("exec {sudo}sh -c '{AGENT}' backrow-agent {state} {limit}");
         command.args(["-T", "--", host]).arg(agent);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let unreachable = |error: std::io::Error| Fault::Unreachable(format!("ssh: {error}"));

@@ -74,9 +74,34 @@ fn reloads(rendered: &Rendered, found: &Found) -> String {
             lines.push(line);
         }
     }
+    let gone = |path: &str| rendered.files.iter().all(|file| file.path != path);
+    let gone = found.manifest.iter().filter(|entry| gone(&entry.path));
+    for line in gone.filter_map(|entry| without(&entry.path)) {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
     // The broker before those that want to reach it.
     lines.sort_by_key(|line| !line.contains("mosquitto"));
     lines.concat()
+}
+
+/// What has to be started anew, or to end, where a file of ours is not wanted any more; and the other
+/// way round, when it comes back.
+fn without(path: &str) -> Option<String> {
+    let folders = [
+        ("/etc/mosquitto/", "unit mosquitto.service\n"),
+        // Without its one file Caddy cannot start.
+        (
+            "/etc/caddy/",
+            "run if [ -e /etc/caddy/Caddyfile ]; then systemctl restart caddy.service; \
+             else systemctl stop caddy.service; fi\n",
+        ),
+        ("/etc/backrow/encoder.toml", "unit backrow-encoder.service\n"),
+        ("/etc/backrow/site.toml", "unit backrow-collector.service\n"),
+    ];
+    let (_, line) = folders.iter().find(|(folder, _)| path.starts_with(folder))?;
+    Some((*line).to_owned())
 }
 
 /// What the agent's `put` takes.
@@ -158,6 +183,33 @@ mod tests {
         for all in [here("old", "old"), here("new", "new"), Found::default()] {
             assert_eq!(reloads(&wanted, &all), "unit mosquitto\nunit one\n");
         }
+    }
+
+    #[test]
+    fn what_read_a_file_that_is_gone_does_not_go_on_with_it() {
+        let wanted = Rendered {
+            machine: "m".parse().unwrap(),
+            revision: "2".parse().unwrap(),
+            state: "/state".to_owned(),
+            files: Vec::new(),
+        };
+        let entry = |path: &str| super::super::decide::Entry {
+            sum: String::new(),
+            path: path.to_owned(),
+            view: path.to_owned(),
+        };
+        let paths = [
+            "/etc/caddy/Caddyfile",
+            "/etc/mosquitto/conf.d/backrow-browsers.conf",
+            "/etc/mosquitto/backrow/passwords",
+            "/etc/motd",
+        ];
+        let found = Found { manifest: paths.map(entry).into(), ..Found::default() };
+        let lines = reloads(&wanted, &found);
+        assert_eq!(lines.lines().next(), Some("unit mosquitto.service"), "{lines}");
+        assert_eq!(lines.matches("mosquitto").count(), 1, "{lines}");
+        assert!(lines.contains("else systemctl stop caddy.service"), "{lines}");
+        assert_eq!(lines.lines().count(), 2, "{lines}");
     }
 
     proptest! {

@@ -10,6 +10,7 @@ mod builtin;
 mod context;
 mod exposed;
 mod passwords;
+mod website;
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
@@ -27,6 +28,7 @@ use self::{
 pub use self::{
     builtin::{BOX_SITE, Reload},
     exposed::{exposed, is_local},
+    website::unreached,
 };
 use crate::{
     certificates::Certificates,
