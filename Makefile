@@ -18,6 +18,7 @@ help:
 	@echo 'make rented-test   a new Debian in an emulated machine is made an encoder, by backrow push and by'
 	@echo '                   cloud-init, and its streams are watched; too long for every day'
 	@echo 'make image   the box, for BOARD=pc_x86_64, rpi4, rpi5, qemu_x86_64 or qemu_aarch64 (docs/box.md)'
+	@echo 'make check-image   the recipes, by BUILDROOT_DIR=an unpacked Buildroot; make test does it, too, with it'
 	@echo 'make dist    Debian packages, and our sources with every crate, in target/dist (docs/deploy.md)'
 
 run: build
@@ -61,6 +62,7 @@ test: setup-test footage web check
 	cargo test --workspace --locked --doc
 	cargo test --workspace --locked $(call tests,tests/tests) -- --test-threads=1
 	BACKROW_TIMEOUT_SCALE=3 $(MAKE) --no-print-directory vm-test VM_ONLY=cold_boot::a_cold_boot
+	$(if $(BUILDROOT_DIR),$(MAKE) --no-print-directory check-image)
 	$(MAKE) --no-print-directory fuzz
 
 # The box's whole image in an emulated machine, which tells how long everything took. IMAGE= takes

@@ -3,6 +3,7 @@
 #
 #   BUILDROOT_DIR=DIR    an unpacked Buildroot release; else the pinned one is fetched
 #   BUILDROOT_ARGS=…     further arguments for Buildroot's make, such as BR2_DL_DIR=/srv/dl
+#   LEGAL=0              without the licences and the list of parts
 #   KEYS=DIR             the signing keys (docs/box.md); else development keys are made
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,7 +57,7 @@ if [ "${LEGAL:-1}" = 1 ]; then
   tar -C "$output" -cJf "$output/images/legal-info.tar.xz" legal-info
   buildroot -s --no-print-directory show-info >"$output/show-info.json"
   "$tree/utils/generate-cyclonedx" --in-file "$output/show-info.json" --out-file "$output/images/sbom.cdx.json" \
-    || say "no list of parts (SBOM): generate-cyclonedx needs the Internet once, for the list of licences"
+    || fail "no list of parts (SBOM): generate-cyclonedx needs the Internet once; LEGAL=0 does without"
 fi
 say "done: $output/images"
 ls -l "$output/images" >&2

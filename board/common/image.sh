@@ -8,7 +8,7 @@
 #   make_disk DIR ARCHITECTURE OUT [LAYOUT]   the disk from what is in DIR
 #   make_bundle SLOT BOARD VERSION KEYS OUT [BOOT]   BOOT: the slot's boot partition, on a Pi
 #   signing_keys                    the folder of the keys to sign with
-#   size_report ROOT SLOT DISK
+#   size_report ROOT SLOT DISK [PACKED]
 
 # File system tools are where only root looks.
 PATH=$PATH:/usr/sbin:/sbin
@@ -203,11 +203,11 @@ MANIFEST
 
 # What takes the room, largest first.
 size_report() {
-  local root=$1 slot=$2 disk=$3
-  awk -v slot="$(stat -c %s "$slot")" -v disk="$(du -k "$disk" | cut -f 1)" \
-    -v small="$(gzip -c "$disk" | wc -c)" 'BEGIN {
+  local root=$1 slot=$2 disk=$3 packed=${4:-}
+  awk -v slot="$(stat -c %s "$slot")" -v disk="$(du -k "$disk" | cut -f 1)" 'BEGIN {
       printf "slot   %6.1f MiB of 384\n", slot / 1048576
-      printf "image  %6.1f MiB written, %.1f MiB compressed\n", disk / 1024, small / 1048576
+      printf "image  %6.1f MiB written\n", disk / 1024
     }'
+  [ -z "$packed" ] || stat -c %s "$packed" | awk '{printf "packed %6.1f MiB\n", $1 / 1048576}'
   (cd "$root" && du -xk --max-depth=3 . | sort -rn | head -n 30 | awk '{printf "%8.1f MiB %s\n", $1 / 1024, $2}')
 }

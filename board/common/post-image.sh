@@ -41,10 +41,19 @@ make_config "$work"
 make_data "$work"
 make_disk "$work" "$architecture" "$out.img" "$layout"
 make_bundle "$images/rootfs.squashfs" "$board" "$(version)" "$keys" "$out.raucb" "$boot"
-# What is handed out: the image packed, with its own sum. flash.sh unpacks it as it writes.
+# What is handed out: the image packed, with its own sum.
 zstd --quiet --force -19 -T0 "$out.img" -o "$out.img.zst"
 for file in "$out.img.zst" "$out.raucb"; do
   (cd "$images" && sha256sum "$(basename "$file")" > "$(basename "$file").sha256")
 done
-size_report "$TARGET_DIR" "$images/rootfs.squashfs" "$out.img" > "$out.sizes"
+size_report "$TARGET_DIR" "$images/rootfs.squashfs" "$out.img" "$out.img.zst" > "$out.sizes"
 rm -rf "$work"
+# MiB that people fetch: more than this has come in by mistake.
+case "$board" in
+  qemu_*) limit=64 ;;
+  *) limit=96 ;;
+esac
+if [ "$(stat -c %s "$out.img.zst")" -gt $((limit << 20)) ]; then
+  say "$out.img.zst is larger than $limit MiB; $out.sizes tells what takes the room"
+  exit 1
+fi
