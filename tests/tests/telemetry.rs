@@ -48,6 +48,8 @@ async fn every_topic_is_published_and_a_crash_leaves_the_last_will() {
         let topic = format!("backrow/enc-under-test/component/demo.{component}");
         subscriber.wait(SOON, &topic, |state| state["mood"] == "happy").await;
     }
+    let free = |health: &serde_json::Value| health["archive_free_bytes"].as_u64() > Some(0);
+    subscriber.wait(SOON, "backrow/enc-under-test/health", free).await;
     let preview = "backrow/box-under-test/preview";
     until(SOON, "a preview", async || {
         let message = subscriber.newest().remove(preview)?;

@@ -179,7 +179,10 @@ impl Archive {
 }
 
 /// Bytes that an ordinary process may still write.
-fn free_space(path: &Path) -> Result<u64, Error> {
+///
+/// # Errors
+/// If the file system does not tell.
+pub fn free_space(path: &Path) -> Result<u64, Error> {
     let stat = rustix::fs::statvfs(path)
         .map_err(|errno| Error::io("ask for the free space of", path)(errno.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))

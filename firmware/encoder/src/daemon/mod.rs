@@ -29,7 +29,7 @@ use crate::http::Audience;
 use crate::register::{Meters, Presence, Register, show};
 use crate::room::Rooms;
 use crate::room::open::{Opening, open};
-use crate::{http, ingest};
+use crate::{archive, http, ingest};
 
 /// `EX_CONFIG` of sysexits.h: starting again would not help.
 const EXIT_CONFIG: u8 = 78;
@@ -127,8 +127,9 @@ async fn run(config: Encoder, addresses: Option<&Path>) -> anyhow::Result<()> {
             revision: config.revision.clone(),
         };
         let (numbered, audience, meters) = (rooms.clone(), audience.clone(), meters.clone());
+        let archive = config.archive.path.clone();
         let reporter = mqtt::Reporter::new(mqtt.clone(), birth)
-            .numbers(move || numbers(&numbered, &audience, &meters));
+            .numbers(move || numbers(&numbered, &audience, &meters, &archive));
         // One topic, one picture: with several rooms, each collector shows its own.
         match rooms.only() {
             Some(room) => reporter.preview(room.preview.clone()),
@@ -233,6 +234,7 @@ fn numbers(
     rooms: &Rooms,
     audience: &Audience,
     meters: &Meters,
+    archive: &Path,
 ) -> serde_json::Map<String, serde_json::Value> {
     let rooms = rooms.iter().map(|room| {
         let viewers = audience.of(room);
@@ -248,6 +250,9 @@ fn numbers(
     });
     let mut numbers = serde_json::Map::new();
     numbers.insert("rooms".into(), rooms.collect::<serde_json::Map<_, _>>().into());
+    if let Ok(free) = archive::free_space(archive) {
+        numbers.insert("archive_free_bytes".into(), free.into());
+    }
     numbers
 }
 

@@ -98,7 +98,9 @@ fn row(name: &DeviceName, kind: Option<&'static str>, rooms: &[RoomName], said: 
         behind_ms: numbers("backlog_ms").and_then(Value::as_u64),
         viewers: numbers("rooms").and_then(Value::as_object).map(viewers),
         temperature_c: health.and_then(|it| it.temperature_c),
-        disk_free_bytes: numbers("spool_free_bytes").and_then(Value::as_u64),
+        disk_free_bytes: numbers("spool_free_bytes")
+            .or_else(|| numbers("archive_free_bytes"))
+            .and_then(Value::as_u64),
         version: birth.map(|it| line(&it.version)),
         revision: birth.and_then(|it| it.revision.as_ref()).map(ToString::to_string),
     }

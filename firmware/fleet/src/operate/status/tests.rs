@@ -105,7 +105,8 @@ fn numbers_come_from_health() {
         "temperature_c": 61.4, "backlog_ms": 1500, "spool_free_bytes": 12_300_000_000_u64,
         "capture": capture });
     let viewers = serde_json::json!({ "v": 1, "at": at(3), "mood": "happy", "uptime_s": 3,
-        "rooms": { "main": { "viewers": 3 }, "side": { "viewers": 4 } } });
+        "rooms": { "main": { "viewers": 3 }, "side": { "viewers": 4 } },
+        "archive_free_bytes": 400_000_000_000_u64 });
     let heard = heard(&[
         ("box-1/state", state("ready")),
         ("box-1/component/capture", component("happy", 1, "working")),
@@ -114,7 +115,7 @@ fn numbers_come_from_health() {
         ("enc/health", viewers.to_string()),
     ]);
     let rows = rows(&event(), &heard, |_| true);
-    assert_eq!(rows[1].viewers, Some(7));
+    assert_eq!((rows[1].viewers, rows[1].disk_free_bytes), (Some(7), Some(400_000_000_000)));
     let shown = table(&rows[..1], at(9));
     for word in ["black", "-18 dB", "1.5 s", "61 °C", "12.3 GB"] {
         assert!(shown.contains(word), "no {word} in\n{shown}");
