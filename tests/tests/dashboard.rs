@@ -127,6 +127,8 @@ async fn an_event_is_followed_from_its_first_room_to_a_restart_of_the_broker() {
         device.is_born(voice).await;
         device.component(voice, "uplink", Mood::Happy, "sending", 60).await;
         device.component(voice, "sound", Mood::Happy, "there is sound", 60).await;
+        // As a flashed box has it.
+        device.component(voice, "box.mqtt", Mood::Happy, "connected", 60).await;
     }
     let hall_pulse = Pulse::of(&hall_voice, &[&hall]);
     let attic_pulse = Pulse::of(&attic_voice, &[&attic]);
@@ -186,6 +188,14 @@ async fn an_event_is_followed_from_its_first_room_to_a_restart_of_the_broker() {
     is_true(&browser, "the answer", answer).await;
     let curve = "return document.querySelectorAll('.curve:not([hidden]) path[d^=M]').length >= 4";
     is_true(&browser, "the graphs", curve).await;
+    // An encoder hears no orders; the page says what does it there.
+    browser.run("location.hash = '#machine/enc-under-test'").await;
+    let elsewhere = "const it = document.querySelector('.orders .elsewhere');
+        return it !== null && it.innerText.includes('backrow restart enc-under-test')";
+    is_true(&browser, "the way for an encoder", elsewhere).await;
+    let watching = "return /^[0-9]+ viewers? in all$/.test(
+        document.getElementById('watching').innerText.trim())";
+    is_true(&browser, "how many watch in all", watching).await;
     browser.run("document.querySelector('h1').focus(); location.hash = ''").await;
     let complaints = browser.complaints().await;
     assert_eq!(complaints, Vec::<String>::new());

@@ -3,12 +3,13 @@
 
 import { by, mark, say, show } from "./dashboard/element";
 import { Fleet } from "./dashboard/fleet";
+import { LastHour } from "./dashboard/last-hour";
 import { Link, type Contact } from "./dashboard/link";
 import { EventsPage, MachinesPage } from "./dashboard/lists";
 import { MachinePage } from "./dashboard/machine-page";
-import { read } from "./dashboard/messages";
+import { read, stray } from "./dashboard/messages";
 import { Orders, payload, ulid, type Command } from "./dashboard/orders";
-import { rooms, type Room } from "./dashboard/room";
+import { rooms, shown, type Room } from "./dashboard/room";
 import { RoomPage } from "./dashboard/room-page";
 import type { Moment } from "./dashboard/sentences";
 import * as settings from "./dashboard/settings";
@@ -18,6 +19,8 @@ import { span } from "./dashboard/words";
 /** What changed is shown after so long; ages count every second. */
 const SHOW = 250;
 const TICK = 1000;
+/** So often the last hour is kept. */
+const KEEP = 15_000;
 /** Showing takes at most one part in so many of the time: the rest is for listening. */
 const PART = 3;
 
@@ -44,6 +47,7 @@ const storage = ((): Storage | null => {
   }
 })();
 
+const lastHour = new LastHour(storage);
 const wall = new Wall(() => update());
 const roomPage = new RoomPage();
 const machinePage = new MachinePage(give);
@@ -90,7 +94,7 @@ function turnTo(where: string, name: string, all: Room[], at: Moment): void {
   if (where === "room" && room) {
     roomPage.update(room, fleet, at);
     element = roomPage.element;
-  } else if (where === "machine" && device) {
+  } else if (where === "machine" && device && shown(device)) {
     machinePage.update(device, fleet, at, chosen.commands, orders.list);
     element = machinePage.element;
   } else if (where === "machines") {
@@ -155,8 +159,7 @@ function connect(): void {
       const now = Date.now();
       const message = read(topic, bytes);
       if (!message) {
-        // Orders, settings: not for us. An empty message only takes something back.
-        if (bytes.length > 0 && !/^backrow\/[^/]+\/(command|config)$/.test(topic)) fleet.garbage(topic);
+        if (stray(topic, bytes)) fleet.garbage(topic);
       } else if (message.kind === "ack") orders.answered(message);
       else fleet.take(message, kept, now);
       soon();
@@ -223,14 +226,20 @@ function submitted(event: Event): void {
   settings.remember(storage, field("remember").checked ? typed : null);
   chosen = typed;
   byHand = false;
+  lastHour.want(field("remember").checked);
   if (elsewhere) {
     // Another broker has other machines.
     fleet.clear();
     everThere = false;
+    lastHour.restore(fleet, chosen.broker, Date.now());
   }
   (document.activeElement as HTMLElement | null)?.blur();
   form(true, "Connecting…");
   connect();
+}
+
+function keep(): void {
+  lastHour.keep(fleet, chosen.broker, Date.now());
 }
 
 function start(): void {
@@ -242,6 +251,8 @@ function start(): void {
   });
   window.addEventListener("hashchange", update);
   window.addEventListener("resize", soon);
+  window.addEventListener("pagehide", keep);
+  setInterval(keep, KEEP);
   document.addEventListener("visibilitychange", soon);
   document.addEventListener("keydown", (event) => {
     const typing = (event.target as HTMLElement | null)?.tagName === "INPUT";
@@ -262,6 +273,7 @@ function start(): void {
     .then((told) => {
       offered = settings.parse(told);
       chosen = settings.merge(settings.recall(storage), offered);
+      lastHour.restore(fleet, chosen.broker, Date.now());
       connect();
       update();
     });

@@ -1,66 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Fleet, MAX_DEVICES, MAX_ENTRIES } from "../src/dashboard/fleet";
+import { Fleet } from "../src/dashboard/fleet";
 import { ceiling, path } from "../src/dashboard/graph";
 import { HOUR, Series } from "../src/dashboard/history";
 import { height, layout, GAP } from "../src/dashboard/layout";
 import { read } from "../src/dashboard/messages";
-import { Orders, PATIENCE, payload, ulid } from "../src/dashboard/orders";
-import { facts, rooms, tally, type Room } from "../src/dashboard/room";
-import { sentences, SILENCE, type Moment } from "../src/dashboard/sentences";
+import { byHand, Orders, PATIENCE, payload, ulid } from "../src/dashboard/orders";
+import { audience, facts, rooms, tally } from "../src/dashboard/room";
+import { sentences, SILENCE } from "../src/dashboard/sentences";
 import * as settings from "../src/dashboard/settings";
 import { clock, sentence, size, span } from "../src/dashboard/words";
-
-const NOW = Date.parse("2026-05-01T10:00:00Z");
-const ago = (seconds: number): string => new Date(NOW - seconds * 1000).toISOString();
-const bytes = (value: unknown): Uint8Array =>
-  new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
-const moment: Moment = { now: NOW, since: NOW - 60_000 };
-
-/** Says something to the fleet, as the broker would pass it on. */
-function say(fleet: Fleet, topic: string, value: unknown, kept = false, now = NOW): void {
-  const message = read(`backrow/${topic}`, bytes(value));
-  assert.ok(message, `${topic} was not understood`);
-  fleet.take(message, kept, now);
-}
-
-function birth(fleet: Fleet, device: string, role: string, names: string[]): void {
-  say(fleet, `${device}/state`, { v: 1, state: "ready" }, true);
-  say(fleet, `${device}/birth`, { v: 1, device, role, version: "1", started: ago(9), rooms: names }, true);
-}
-
-function health(fleet: Fleet, device: string, more: object, now = NOW): void {
-  const at = new Date(now).toISOString();
-  const told = { v: 1, at, mood: "happy", uptime_s: 9, events_dropped: 0, ...more };
-  say(fleet, `${device}/health`, told, false, now);
-}
-
-function component(fleet: Fleet, name: string, mood: string, reason: string, seconds = 30): void {
-  const [device, ...rest] = name.split(":");
-  const value = { v: 1, mood, since: ago(seconds), reason, restarts: 0 };
-  say(fleet, `${device}/component/${rest.join(":")}`, value, true);
-}
-
-/** A room with a box and an encoder, both well. */
-function well(): Fleet {
-  const fleet = new Fleet();
-  birth(fleet, "hall-1", "collector", ["hall"]);
-  birth(fleet, "enc", "encoder", ["hall", "attic"]);
-  for (const name of ["capture", "picture", "sound", "uplink", "spool", "mqtt"]) {
-    component(fleet, `hall-1:${name}`, "happy", "working");
-  }
-  component(fleet, "enc:hall.ingest", "happy", "hall-1 is publishing", 125);
-  component(fleet, "enc:attic.ingest", "hungry", "nobody has published in room attic yet");
-  health(fleet, "hall-1", { backlog_ms: 1500, lost_ms: 0, capture: { audio: [{ peak_db: -12 }] } });
-  health(fleet, "enc", { rooms: { hall: { live: true, progressive_clients: 3, viewers: 12 } } });
-  return fleet;
-}
-
-function room(fleet: Fleet, name = "hall", at = moment): Room {
-  const found = rooms(fleet, at).find((it) => it.name === name);
-  assert.ok(found, `no room ${name}`);
-  return found;
-}
+import { ago, birth, bytes, component, health, moment, NOW, room, say, well } from "./scripted";
 
 test("a room that is well says so, with its viewers and levels", () => {
   const hall = room(well());
@@ -70,6 +20,25 @@ test("a room that is well says so, with its viewers and levels", () => {
   const attic = room(well(), "attic");
   assert.deepEqual([attic.light, attic.text], ["grey", "Nobody is publishing."]);
   assert.deepEqual(tally(rooms(well(), moment)), { grey: 1, green: 1, amber: 0, red: 0 });
+});
+
+test("the viewers of all rooms are told together, each once", () => {
+  const fleet = well();
+  assert.equal(audience(rooms(fleet, moment)), 12);
+  // A second encoder with the hall has viewers of its own; a third serves no room that is named.
+  birth(fleet, "enc-2", "encoder", ["hall"]);
+  health(fleet, "enc-2", { rooms: { hall: { viewers: 5 } } });
+  birth(fleet, "enc-3", "encoder", []);
+  health(fleet, "enc-3", { rooms: { den: { viewers: 2 }, loft: { viewers: 1 } } });
+  health(fleet, "enc", { rooms: { hall: { viewers: 12 }, attic: { viewers: 100 } } });
+  assert.equal(audience(rooms(fleet, moment)), 120);
+  // Of one that is lost, nobody knows.
+  say(fleet, "enc-2/state", { v: 1, state: "lost" });
+  assert.equal(audience(rooms(fleet, moment)), 115);
+  const boxes = new Fleet();
+  birth(boxes, "hall-1", "collector", ["hall"]);
+  health(boxes, "hall-1", {});
+  assert.equal(audience(rooms(boxes, moment)), null, "nothing is known, so nothing is said");
 });
 
 test("every component has its sentence", () => {
@@ -102,12 +71,16 @@ test("every component has its sentence", () => {
     ["enc:hall.transcode", "sad", "the worker ended", "red", "The encoder's formats fail: the worker ended."],
     ["enc:hall.480p", "sad", "no frames", "red", "480p fails: no frames."],
     ["enc:hall.480p", "sleeping", "the CPU cannot keep up", "amber", "480p is left out: the CPU cannot keep up."],
-    ["enc:register", "sad", "the website does not know the secret", "amber", "Register: the website does not know the secret."],
+    ["enc:hall.register-w-example-org", "sad", "the website cannot be reached: no route", "amber", "Not listed on w-example-org: the website cannot be reached: no route."],
     // Another room's, and what is nobody's fault here.
     ["enc:attic.480p", "sad", "no frames", "green", "Live for 2 min."],
     ["hall-1:uplink", "hungry", "there is nothing to send: see capture", "green", "Live for 2 min."],
     ["enc:hall.hls", "hungry", "waiting for the room to be live", "green", "Live for 2 min."],
     ["hall-1:mqtt", "sad", "another device has this name", "green", "Live for 2 min."],
+    ["enc:hall.register-w", "hungry", "the room is not live", "green", "Live for 2 min."],
+    ["enc:hall.register-w", "sleeping", "the encoder is stopping: the website is told no more", "green", "Live for 2 min."],
+    ["enc:hall.register-w", "waking", "the website has not been told of \"hall\" yet", "green", "Live for 2 min."],
+    ["enc:attic.register-w", "sad", "the website answers 500", "green", "Live for 2 min."],
   ];
   for (const [name, mood, reason, light, text] of cases) {
     assert.deepEqual(told(name, mood, reason), [light, text], `${name} ${mood}`);
@@ -118,6 +91,8 @@ test("what matters more comes first", () => {
   const fleet = well();
   const order = [
     ["hall-1:box.update", "sad"],
+    ["enc:hall.register-w-example-org", "sad"],
+    ["hall-1:picture", "hungry"],
     ["hall-1:sound", "hungry"],
     ["enc:hall.480p", "sad"],
     ["hall-1:spool", "sad"],
@@ -129,6 +104,13 @@ test("what matters more comes first", () => {
     assert.equal(`${room(fleet).sentences[0]?.device}:${room(fleet).sentences[0]?.component}`, name);
   }
   assert.equal(room(fleet).sentences.length, order.length, "and none is lost");
+});
+
+test("of an encoder with several rooms, a website's trouble is told with the room", () => {
+  const fleet = well();
+  component(fleet, "enc:hall.register-w", "sad", "the website answers 500");
+  const told = sentences(fleet.devices.get("enc")!, null, moment).map((it) => it.text);
+  assert.ok(told.indexOf("Hall: Not listed on w: the website answers 500.") >= 0, told.join("\n"));
 });
 
 test("backlog, heat and losses are told in numbers", () => {
@@ -195,6 +177,27 @@ test("a machine that is lost, stopped, silent or only remembered says so", () =>
   assert.match(room(fleet, "hall", { now: night, since: NOW }).text, /^The encoder enc is lost/);
 });
 
+test("what the broker only kept is told without a time", () => {
+  const fleet = new Fleet();
+  birth(fleet, "hall-1", "collector", ["hall"]);
+  say(fleet, "hall-1/state", { v: 1, state: "lost" }, true);
+  const soon = { now: NOW + 2000, since: NOW };
+  assert.equal(room(fleet, "hall", soon).text, "The box hall-1 is lost: has it power and network?");
+  say(fleet, "hall-1/state", { v: 1, state: "disconnected" }, true);
+  const hall = room(fleet, "hall", soon);
+  assert.deepEqual([hall.light, hall.text], ["grey", "The box hall-1 is off."]);
+  // What is seen to happen has its time, also when the broker repeats it after a reconnect.
+  say(fleet, "hall-1/state", { v: 1, state: "lost" }, false, NOW + 3000);
+  say(fleet, "hall-1/state", { v: 1, state: "lost" }, true, NOW + 5000);
+  const later = { now: NOW + 9000, since: NOW + 5000 };
+  assert.match(room(fleet, "hall", later).text, /^The box hall-1 is lost for 6 s:/);
+  // It was heard before the page was away; it is not speaking now.
+  const away = well();
+  say(away, "hall-1/state", { v: 1, state: "lost" }, true, NOW + 60_000);
+  const back = { now: NOW + 61_000, since: NOW + 60_000 };
+  assert.match(room(away, "hall", back).text, /^The box hall-1 is lost: /);
+});
+
 test("a clock that is off is reckoned with", () => {
   const fleet = well();
   const wrong = NOW - 7_200_000;
@@ -239,145 +242,23 @@ test("the moods a component had are kept, and events come once", () => {
   assert.equal(fleet.entries.filter((it) => it.text === "2 segments").length, 1);
 });
 
-// --- garbage -----------------------------------------------------------------------------------
-
-/** A small generator of numbers (mulberry32): the same at every run. */
-function chance(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
-const LEAVES = ["state", "birth", "health", "event", "preview", "command/ack", "command", "config",
-  "component/capture", "component/hall.480p", "component/__proto__", "component/a/b/c/d/e", "", "nothing"];
-const WORDS = ["ready", "lost", "happy", "sad", "hungry", "collector", "encoder", "hall", "__proto__",
-  "constructor", "2026-05-01T10:00:00Z", "9999-99-99", "", "x".repeat(5000), "<img src=x onerror=alert(1)>", "\u0000"];
-const KEYS = ["v", "state", "mood", "since", "at", "reason", "restarts", "rooms", "role", "version", "started",
-  "seq", "kind", "component", "message", "capture", "audio", "peak_db", "silent", "black", "on", "uptime_s",
-  "backlog_ms", "lost_ms", "viewers", "id", "__proto__", "hall", "temperature_c", "load"];
-
-function anything(random: () => number, depth: number): unknown {
-  const pick = <T>(of: T[]): T => of[Math.floor(random() * of.length)] as T;
-  const kind = random();
-  if (kind < 0.25) return pick(WORDS);
-  if (kind < 0.45) return pick([0, 1, -1, 1e308, -1e308, 0.5, 4e12, 12, -40]);
-  if (kind < 0.55) return pick([true, false, null]);
-  if (depth === 0) return 1;
-  if (kind < 0.7) return Array.from({ length: Math.floor(random() * 12) }, () => anything(random, depth - 1));
-  const made: [string, unknown][] = [["v", random() < 0.9 ? 1 : anything(random, 0)]];
-  for (let key = 0; key < 14; key += 1) made.push([pick(KEYS), anything(random, depth - 1)]);
-  return Object.fromEntries(made);
-}
-
-/** What is right, for each topic. */
-const RIGHT: { [leaf: string]: () => object } = {
-  state: () => ({ v: 1, state: "alert" }),
-  birth: () => ({ v: 1, device: "x", role: "encoder", version: "1", started: ago(9), rooms: ["hall", "a", "b"] }),
-  health: () => ({
-    v: 1, at: ago(1), mood: "sad", uptime_s: 3, load: 1, backlog_ms: 70_000, backlog_bytes: 9, lost_ms: 5, temperature_c: 90,
-    capture: { audio: [{ peak_db: -9 }, { peak_db: -3 }], silent: { on: true, since: ago(9) }, black: { on: true, since: ago(9) }, frames_dropped: 2 },
-    rooms: { hall: { viewers: 3 }, constructor: { viewers: 2 } },
-  }),
-  event: () => ({ v: 1, seq: 2, at: ago(1), kind: "loss", component: "uplink", message: "lost" }),
-  "command/ack": () => ({ v: 1, id: "x", state: "done", message: "done" }),
-};
-const COMPONENT = (): object => ({ v: 1, mood: "hungry", since: ago(50), reason: "why", restarts: 1 });
-
-/** Something right with some of it made wrong, or wholly wrong. */
-function garbage(random: () => number, leaf: string): Uint8Array {
-  const kind = random();
-  if (kind < 0.1) return new Uint8Array(Math.floor(random() * 200)).map(() => Math.floor(random() * 256));
-  if (kind < 0.15) return new Uint8Array([0xff, 0xd8, 0xff, 0, 1, 2]);
-  if (kind < 0.2) return new Uint8Array(0);
-  if (kind < 0.21) return bytes("[".repeat(30_000));
-  if (kind < 0.3) return bytes(JSON.stringify(anything(random, 3)));
-  const right = (RIGHT[leaf] ?? COMPONENT)() as { [key: string]: unknown };
-  const keys = Object.keys(right);
-  for (let times = Math.floor(random() * 4); times > 0; times -= 1) {
-    const key = keys[Math.floor(random() * keys.length)] as string;
-    if (key !== "v" || random() < 0.1) right[key] = anything(random, 2);
-  }
-  const text = JSON.stringify(right);
-  return bytes(random() < 0.1 ? text.slice(0, Math.floor(random() * text.length)) : text);
-}
-
-test("whatever the broker holds, the picture stands and stays bounded", () => {
-  const random = chance(20260501);
-  const fleet = well();
-  const orders = new Orders();
-  let read_ = 0;
-  for (let round = 0; round < 12_000; round += 1) {
-    const device = random() < 0.6 ? "hall-1" : random() < 0.5 ? "enc" : `d${Math.floor(random() * 40)}`;
-    const leaf = LEAVES[Math.floor(random() * LEAVES.length)] as string;
-    const now = NOW + Math.floor((random() - 0.2) * 4e6);
-    const message = read(`backrow/${device}/${leaf}`, garbage(random, leaf));
-    if (!message) continue;
-    read_ += 1;
-    if (message.kind === "ack") orders.answered(message);
-    else fleet.take(message, random() < 0.5, now);
-    if (round % 97 !== 0) continue;
-    for (const it of rooms(fleet, { now, since: now - 5000 })) {
-      assert.ok(it.text.length > 0 && it.text.length < 600 && !/undefined|NaN/.test(it.text), it.text);
-      assert.ok(it.name.length <= 64 && it.levels.length <= 8);
-      facts(it);
-    }
-    for (const it of fleet.devices.values()) {
-      sentences(it, null, { now, since: now });
-      for (const curve of Object.values(it.curves)) assert.ok(curve.points(now).length <= 360);
-    }
-  }
-  assert.ok(read_ > 2000, `the garbage reaches the picture (${read_})`);
-  assert.ok(fleet.entries.length <= MAX_ENTRIES && fleet.devices.size <= 42);
-  assert.equal(({} as { polluted?: unknown }).polluted, undefined);
-});
-
-test("topics that are not ours, and bytes that are too many, are nothing", () => {
-  for (const topic of ["", "backrow", "backrow//state", "other/x/state", "backrow/a b/state", "backrow/x/state/y",
-    `backrow/${"x".repeat(65)}/state`, "backrow/x/component", "backrow/x/component/a//b", "$SYS/broker"]) {
-    assert.equal(read(topic, bytes({ v: 1, state: "ready" })), null, topic);
-  }
-  assert.equal(read("backrow/x/state", bytes({ v: 2, state: "ready" })), null, "another version");
-  assert.equal(read("backrow/x/preview", bytes("GIF89a")), null);
-  const jpeg = (size: number): Uint8Array => {
-    const picture = new Uint8Array(size);
-    picture.set([0xff, 0xd8, 0xff]);
-    return picture;
-  };
-  assert.equal(read("backrow/x/preview", jpeg(20_000))?.kind, "preview");
-  assert.equal(read("backrow/x/preview", jpeg(70_000)), null);
-  for (const since of ["soon", "1812-01-01T00:00:00Z", "+090000-01-01T00:00:00Z", 7, null]) {
-    const told = { v: 1, mood: "happy", since, reason: "x", restarts: 0 };
-    assert.equal(read("backrow/x/component/y", bytes(told)), null, `${since}`);
-  }
-});
-
-test("a thousand machines more than there can be are passed over", () => {
-  const fleet = new Fleet();
-  for (let device = 0; device < MAX_DEVICES + 1000; device += 1) {
-    say(fleet, `box-${device}/state`, { v: 1, state: "ready" });
-    say(fleet, `box-${device}/event`, { v: 1, seq: 1, at: ago(1), kind: "notice", component: "x", message: `m${device}` });
-  }
-  assert.deepEqual([fleet.devices.size, fleet.entries.length], [MAX_DEVICES, MAX_ENTRIES]);
-});
-
-// --- the rest ----------------------------------------------------------------------------------
-
 test("sixty rooms are in sight on a laptop, and one is as large as it can be", () => {
+  // Of 1440×900; of 1366×768 and 1280×800 what a browser's own bars leave; of 1920×1080.
+  const areas = [[1428, 820], [1354, 535], [1268, 559], [1908, 1000]] as const;
   for (let count = 1; count <= 60; count += 1) {
-    for (const [width, tall] of [[1428, 820], [1268, 640], [1908, 1000]] as const) {
+    for (const [width, tall] of areas) {
       const { columns, size: kind } = layout(count, width, tall);
       const tile = (width + GAP) / columns - GAP;
       const rows = Math.ceil(count / columns);
-      const fits = rows * (height(tile) + GAP) - GAP <= tall;
-      // 60 on a small laptop scroll; on 1440×900 they must not.
-      if (width !== 1268 || count <= 36) assert.ok(fits, `${count} at ${width}×${tall}: ${kind}`);
+      assert.ok(rows * (height(tile, kind) + GAP) - GAP <= tall, `${count} at ${width}×${tall}: ${kind}`);
+      assert.ok(tile >= 120, `${count} at ${width}×${tall}: ${tile} px leave no place for a sentence`);
     }
   }
   assert.equal(layout(1, 1428, 820).size, "large");
+  assert.deepEqual(layout(60, 1428, 820), { columns: 10, size: "small" });
+  assert.deepEqual(layout(60, 1354, 569), { columns: 10, size: "tiny" });
+  assert.deepEqual(layout(24, 1354, 569).size, "small", "no smaller than it must be");
+  assert.deepEqual(layout(500, 1354, 569).columns, 10, "the page scrolls");
   assert.deepEqual(layout(60, 390, 780), { columns: 1, size: "row" });
   assert.equal(layout(0, 1428, 820).columns > 0, true);
 });
@@ -423,6 +304,14 @@ test("an order is a ULID with an expiry, and its answers are followed", () => {
   const third = orders.give("c", "hall-1", "restart", NOW);
   orders.tick(NOW + PATIENCE + 1);
   assert.deepEqual([third.state, order.state], ["unanswered", "accepted"]);
+});
+
+test("only a box has buttons; others are restarted by hand", () => {
+  const fleet = well();
+  const by = (name: string): string | null => byHand(fleet.devices.get(name)!);
+  assert.deepEqual([by("enc"), by("hall-1")], ["backrow restart enc", "backrow restart hall-1"]);
+  component(fleet, "hall-1:box.mqtt", "sad", "another device has this name");
+  assert.equal(by("hall-1"), null, "a box is one however its parts are");
 });
 
 test("the broker's address is checked before it is tried", () => {

@@ -1,7 +1,9 @@
-// Restart and identify, for those who may, and what came of it.
+// Restart and identify of a box, for those who may, and what came of it. Other machines hear no
+// orders: there it says how they are restarted.
 
 import { make, refill, say, show } from "./element";
-import type { Command, Order } from "./orders";
+import type { Device } from "./fleet";
+import { byHand, type Command, type Order } from "./orders";
 
 const QUESTION = "Restart it? What it does breaks off for some seconds.";
 
@@ -10,6 +12,7 @@ export class Buttons {
   private readonly ask = make("p", "ask");
   private readonly buttons = make("div", "buttons");
   private readonly told = make("ul", "told");
+  private readonly elsewhere = make("p", "elsewhere");
   private device = "";
 
   constructor(private readonly give: (device: string, command: Command) => void) {
@@ -23,15 +26,23 @@ export class Buttons {
     go.classList.add("go");
     this.ask.append(make("span", "", QUESTION), go, button("Not now", () => this.asking(false)));
     this.told.setAttribute("role", "status");
-    this.element.append(make("h2", "", "Do something"), this.buttons, this.ask, this.told);
+    this.element.append(make("h2", "", "Do something"), this.buttons, this.ask, this.elsewhere, this.told);
     this.asking(false);
   }
 
-  update(device: string, may: boolean, orders: Order[]): void {
-    if (device !== this.device) this.asking(false);
-    this.device = device;
+  update(device: Device, may: boolean, orders: Order[]): void {
+    const { name } = device;
+    const command = byHand(device);
+    if (name !== this.device || command !== null) this.asking(false);
+    this.device = name;
     show(this.element, may);
-    const mine = orders.filter((it) => it.device === device).slice(0, 4);
+    show(this.buttons, command === null && this.ask.hidden === true);
+    show(this.elsewhere, command !== null);
+    refill(this.elsewhere, command ?? "", () => [
+      "Only a box takes orders from this page. On the operator's laptop, this restarts it: ",
+      make("code", "", command ?? ""),
+    ]);
+    const mine = orders.filter((it) => it.device === name).slice(0, 4);
     refill(this.told, mine.map((it) => `${it.id}${it.state}${it.text}`).join("/"), () =>
       mine.map((it) => {
         const line = make("li", "", make("b", "", `${NAMES[it.command]}: `), it.text);

@@ -34,11 +34,15 @@ export interface Device {
   life: Life | null;
   /** When `life` became known here, ms. */
   lifeHeard: number;
+  /** Since when it is so, ms; null: the broker had kept it, for nobody knows how long. */
+  lifeSince: number | null;
   role: Role;
   version: string;
   started: number | null;
   rooms: string[];
   components: Map<string, Component>;
+  /** How components were before this page was loaded, until the broker tells how they are now. */
+  past: Map<string, Turn[]>;
   health: Health | null;
   healthHeard: number;
   preview: Uint8Array | null;
@@ -89,10 +93,9 @@ export class Fleet {
   /** Takes a message; `kept` when the broker had kept it, so that it may be of any age. */
   take(message: Message, kept: boolean, now: number): void {
     if (message.kind === "ack") return;
-    const known = this.devices.get(message.device);
-    if (!known && (message.kind === "forgotten" || this.devices.size >= MAX_DEVICES)) return;
-    const device = known ?? newDevice(message.device);
-    if (!known) this.devices.set(device.name, device);
+    const { kind, device: name } = message;
+    const device = kind === "forgotten" ? this.devices.get(name) : this.meet(name);
+    if (!device) return;
     this.newest = now;
     // The last will is the broker's word, not the device's.
     const lost = message.kind === "state" && message.life === "lost";
@@ -122,10 +125,22 @@ export class Fleet {
     }
   }
 
+  /** The machine of that name; null when it is new, and one too many. */
+  meet(name: string): Device | null {
+    const known = this.devices.get(name);
+    if (known || this.devices.size >= MAX_DEVICES) return known ?? null;
+    const device = newDevice(name);
+    this.devices.set(name, device);
+    return device;
+  }
+
   private state(device: Device, life: Life, kept: boolean, now: number): void {
     const before = device.life;
     device.life = life;
-    if (before !== life) device.lifeHeard = now;
+    if (before !== life) {
+      device.lifeHeard = now;
+      device.lifeSince = kept ? null : now;
+    }
     if (kept || before === life) return;
     const text = changes(before, life);
     if (text) this.enter({ device: device.name, at: now, what: "state", component: "", text });
@@ -189,11 +204,13 @@ function newDevice(name: string): Device {
     name,
     life: null,
     lifeHeard: 0,
+    lifeSince: null,
     role: "unknown",
     version: "",
     started: null,
     rooms: [],
     components: new Map(),
+    past: new Map(),
     health: null,
     healthHeard: 0,
     preview: null,
@@ -211,12 +228,20 @@ function component(device: Device, told: Message & { kind: "component" }): void 
   const { name, mood, since, reason, restarts } = told;
   const known = device.components.get(name);
   if (!known && device.components.size >= MAX_COMPONENTS) return;
-  const before = known ? known.before : [];
+  const before = known ? known.before : pastOf(device, name, mood, since);
   if (known && (known.mood !== mood || known.since !== since)) {
     before.unshift({ mood: known.mood, since: known.since, reason: known.reason });
     if (before.length > MAX_BEFORE) before.length = MAX_BEFORE;
   }
   device.components.set(name, { mood, since, reason, restarts, before });
+}
+
+/** The moods before this one, if it is the first that is told here. */
+function pastOf(device: Device, name: string, mood: Mood, since: number): Turn[] {
+  const past = device.past.get(name) ?? [];
+  device.past.delete(name);
+  const same = past[0]?.mood === mood && past[0].since === since;
+  return past.slice(same ? 1 : 0).slice(0, MAX_BEFORE);
 }
 
 function happened(device: Device, message: Message & { kind: "event" }, now: number): Entry {
@@ -239,6 +264,11 @@ function changes(before: Life | null, life: Life): string | null {
     default:
       return null;
   }
+}
+
+/** Whether it is a flashed box: only that has the daemon which hears orders. */
+export function isBox(device: Device): boolean {
+  return device.components.has("box.mqtt");
 }
 
 /** A time of the device's clock by ours. */

@@ -39,6 +39,34 @@ export class Series {
     }
     return points;
   }
+
+  /** The last hour as text, "first slot:value,,value"; empty when there is nothing. */
+  text(now: number): string {
+    const first = this.points(now)[0];
+    if (!first) return "";
+    const from = first.at / SLOT;
+    let text = `${from}:`;
+    for (let slot = from; slot <= this.newest; slot += 1) {
+      const value = this.values[slot % SLOTS] as number;
+      if (slot > from) text += ",";
+      // A graph shows no more than this.
+      if (!isNaN(value)) text += Math.round(value * 100) / 100;
+    }
+    return text;
+  }
+
+  /** What `text` gave; null when it is none, or has nothing of the hour before `now`. */
+  static read(text: string, now: number): Series | null {
+    const [first = "", values = ""] = text.split(":");
+    if (!/^[0-9]{1,12}$/.test(first)) return null;
+    const series = new Series();
+    values.split(",", SLOTS).forEach((told, index) => {
+      const at = (Number(first) + index) * SLOT;
+      const value = told === "" ? NaN : Number(told);
+      if (isFinite(value) && at <= now) series.push(value, at);
+    });
+    return series.points(now).length > 0 ? series : null;
+  }
 }
 
 /** Whether a line may be drawn from one point to the next: not across a silence. */

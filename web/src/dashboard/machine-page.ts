@@ -71,7 +71,7 @@ export class MachinePage {
     say(this.text, told[0]?.text ?? "All is well.");
     lines(this.more, told.slice(1), false);
     this.numbers(device, now);
-    this.buttons.update(device.name, may, orders);
+    this.buttons.update(device, may, orders);
     this.table(device, now);
     this.curves.update(device, now);
     const happened = fleet.entries.filter((it) => it.device === device.name).slice(0, EVENTS);
@@ -88,7 +88,7 @@ export class MachinePage {
       ["Load", health?.load == null ? null : health.load.toFixed(2)],
       ["Memory", health?.memoryBytes == null ? null : size(health.memoryBytes)],
       ["Temperature", health?.temperatureC == null ? null : `${health.temperatureC.toFixed(0)} °C`],
-      ["Disk free", health?.spoolFreeBytes == null ? null : size(health.spoolFreeBytes)],
+      ["Disk free", health?.diskFreeBytes == null ? null : size(health.diskFreeBytes)],
       ["To send", health?.backlogMs == null ? null : span(health.backlogMs)],
       ["Lost", health?.lostMs == null ? null : span(health.lostMs)],
       ["Its clock", device.skew === 0 ? null : `off by ${span(Math.abs(device.skew))}`],

@@ -21,7 +21,7 @@ export interface Health {
   backlogMs: number | null;
   backlogBytes: number | null;
   lostMs: number | null;
-  spoolFreeBytes: number | null;
+  diskFreeBytes: number | null;
   /** Peak of each channel, dB below full scale. */
   levels: number[];
   /** Since when the picture is black, or the sound silent, by the device's clock; null: it is not. */
@@ -50,8 +50,11 @@ const MAX_TEXT = 400;
 const MAX_ROOMS = 200;
 const MAX_LEVELS = 8;
 
-const NAME = /^[A-Za-z0-9_-]{1,64}$/;
-const COMPONENT = /^[A-Za-z0-9_.-]{1,64}(\/[A-Za-z0-9_.-]{1,64}){0,3}$/;
+export const NAME = /^[A-Za-z0-9_-]{1,64}$/;
+/** A level may have a room's name and a website's host in it: `main-hall.register-example-org`. */
+export const COMPONENT = /^[A-Za-z0-9_.-]{1,330}(\/[A-Za-z0-9_.-]{1,64}){0,3}$/;
+/** Orders and settings: ours, but for the machine and not for a page. */
+const FOR_MACHINES = /^backrow\/[A-Za-z0-9_-]{1,64}\/(command|config|config\/state)$/;
 
 type Json = { [key: string]: unknown };
 
@@ -75,10 +78,16 @@ function time(value: unknown): number | null {
   return isFinite(read) && read >= 0 && read < 4e12 ? read : null;
 }
 
-const MOODS: readonly Mood[] = ["sleeping", "happy", "waking", "hungry", "sad", "lost"];
+export const MOODS: readonly Mood[] = ["sleeping", "happy", "waking", "hungry", "sad", "lost"];
 const LIVES: readonly Life[] = ["init", "ready", "sleeping", "disconnected", "alert", "lost"];
 const ROLES: readonly Role[] = ["collector", "encoder"];
 const ANSWERS: readonly Answer[] = ["accepted", "done", "refused", "failed"];
+
+/** Whether a message that `read` makes nothing of is garbage, and worth a word. */
+export function stray(topic: string, payload: Uint8Array): boolean {
+  // An empty message only takes something back.
+  return payload.length > 0 && !FOR_MACHINES.test(topic);
+}
 
 /** Reads a message; null when it is none of ours. */
 export function read(topic: string, payload: Uint8Array): Message | null {
@@ -194,7 +203,7 @@ function health(device: string, value: Json | null): Message | null {
     backlogMs: count(value["backlog_ms"]),
     backlogBytes: count(value["backlog_bytes"]),
     lostMs: count(value["lost_ms"]),
-    spoolFreeBytes: count(value["spool_free_bytes"]),
+    diskFreeBytes: count(value["spool_free_bytes"]) ?? count(value["archive_free_bytes"]),
     levels: channels(capture["audio"]),
     blackSince: since(capture["black"]),
     silentSince: since(capture["silent"]),

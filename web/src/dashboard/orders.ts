@@ -1,5 +1,6 @@
 // Orders to a machine, and what came of them. See "Commands" in docs/mqtt.md.
 
+import { isBox, type Device } from "./fleet";
 import type { Message } from "./messages";
 import { sentence } from "./words";
 
@@ -12,6 +13,11 @@ export interface Order {
   sent: number;
   state: "sending" | "sent" | "accepted" | "done" | "refused" | "failed" | "unanswered";
   text: string;
+}
+
+/** How somebody restarts a machine that hears no orders; null: it is a box, and does. */
+export function byHand(device: Device): string | null {
+  return isBox(device) ? null : `backrow restart ${device.name}`;
 }
 
 /** A machine answers at once; after so long it did not hear. */
@@ -74,7 +80,7 @@ export class Orders {
       const waits = order.state === "sent" || order.state === "sending";
       if (!waits || now - order.sent <= PATIENCE) continue;
       order.state = "unanswered";
-      order.text = "No answer: this machine may be away, or take no orders.";
+      order.text = "No answer: the box may be away.";
     }
   }
 }

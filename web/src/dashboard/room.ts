@@ -56,7 +56,7 @@ const collator = new Intl.Collator("en", { numeric: true });
 const byName = (a: string, b: string): number => collator.compare(a, b);
 
 /** Not before it said who or how it is: a stray message makes no machine. */
-function shown(device: Device): boolean {
+export function shown(device: Device): boolean {
   return device.life !== null || device.rooms.length > 0 || device.health !== null;
 }
 
@@ -132,6 +132,12 @@ export function facts(room: Room): string[] {
   if (room.viewers !== null) told.push(watching(room.viewers));
   if (room.backlogMs !== null && room.backlogMs > 4000) told.push(`${span(room.backlogMs)} to send`);
   return told;
+}
+
+/** How many watch in all rooms together; null: no encoder has told of any. Each encoder counts its
+ *  own viewers by room, so nobody is counted twice. */
+export function audience(all: Room[]): number | null {
+  return all.reduce<number | null>((sum, { viewers }) => (viewers === null ? sum : (sum ?? 0) + viewers), null);
 }
 
 /** How many rooms have each light. */

@@ -4,7 +4,7 @@
 // it is off. Within a light, the rank says what comes first: what nobody sees or hears any more,
 // before what is lost of the recording, before what viewers lose, before what may wait.
 
-import { ours, type Component, type Device } from "./fleet";
+import { isBox, ours, type Component, type Device } from "./fleet";
 import type { Mood } from "./messages";
 import { sentence, size, span } from "./words";
 
@@ -46,12 +46,22 @@ interface Rule {
   about: string;
   /** Without its input the component is `hungry`: null where another component's sentence says why. */
   hungry: Light | null;
-  /** What it means that the component failed; red if not given. */
-  failed?: Light;
+  /** What it means that the component failed. */
+  failed: Light;
+  /** What it means that it starts, and does not come to an end with it. */
+  waking: Light | null;
+  /** What it means that it was switched off. */
+  sleeping: Light | null;
 }
 
-const rule = (rank: number, about: string, hungry: Light | null, failed?: Light): Rule =>
-  failed ? { rank, about, hungry, failed } : { rank, about, hungry };
+const rule = (rank: number, about: string, hungry: Light | null, failed: Light = "red"): Rule => ({
+  rank,
+  about,
+  hungry,
+  failed,
+  waking: "amber",
+  sleeping: null,
+});
 
 /** A map: a component may be called `constructor`. */
 function table(rules: { [component: string]: Rule }): Map<string, Rule> {
@@ -85,7 +95,11 @@ const OF_ROOM = table({
   hls: rule(87, "Viewers are stuck", null),
   transcode: rule(86, "The encoder's formats fail", null),
 });
-const RENDITION = rule(70, "", null);
+/** A rung of the ladder sleeps when it is left out, because the machine cannot keep up. */
+const RENDITION: Rule = { ...rule(70, "", null), sleeping: "amber" };
+/** `register-{website}`: who follows the website does not find the room; whoever is here goes on. */
+const REGISTER: Rule = { ...rule(65, "Not listed on", null, "amber"), waking: null };
+const REGISTERS = /^register-(.+)$/;
 const OTHER = rule(30, "", null, "amber");
 
 /** Everything to say of a machine, for one of its rooms or (null) all; the most important first. */
@@ -117,7 +131,7 @@ export function ordered(found: Sentence[]): Sentence[] {
 /** What a person calls the machine. */
 export function titled(device: Device): string {
   if (device.role === "encoder") return `The encoder ${device.name}`;
-  return device.components.has("box.mqtt") || device.role === "collector"
+  return isBox(device) || device.role === "collector"
     ? `The box ${device.name}`
     : device.name;
 }
@@ -137,11 +151,13 @@ function absence(device: Device, { now, since }: Moment): Sentence | null {
     if (spoke) return say("red", `${title} still speaks, but its main program is gone.`);
     const encoder = device.role === "encoder";
     const what = encoder ? "nobody can watch. Does it run?" : "has it power and network?";
-    return say("red", `${title} is lost for ${span(now - device.lifeHeard)}: ${what}`);
+    const { lifeSince } = device;
+    const long = lifeSince === null ? "" : ` for ${span(now - lifeSince)}`;
+    return say("red", `${title} is lost${long}: ${what}`);
   }
   if (device.life === "disconnected") {
-    const ago = now - device.lifeHeard;
-    if (ago < OFF_SOON) return say("amber", `${title} was stopped ${span(ago)} ago.`);
+    const ago = device.lifeSince === null ? null : now - device.lifeSince;
+    if (ago !== null && ago < OFF_SOON) return say("amber", `${title} was stopped ${span(ago)} ago.`);
     return say("grey", `${title} is off.`);
   }
   const quiet = now - Math.max(device.healthHeard, since);
@@ -166,7 +182,7 @@ function ofComponent(
 ): Sentence | null {
   const found = ruleOf(device, name, room);
   if (!found) return null;
-  const light = lightOf(found.rule, found.rendition, component, device, moment.now);
+  const light = lightOf(found.rule, component, device, moment.now);
   if (!light) return null;
   return {
     light,
@@ -183,12 +199,11 @@ interface Found {
   about: string;
   /** The part's own name. */
   part: string;
-  rendition: boolean;
 }
 
 /** The rule for a component; null when it is another room's. */
 function ruleOf(device: Device, name: string, room: string | null): Found | null {
-  const plain = (it: Rule): Found => ({ rule: it, about: it.about, part: name, rendition: false });
+  const plain = (it: Rule): Found => ({ rule: it, about: it.about, part: name });
   const box = BOX.get(name);
   if (box) return plain(box);
   if (name === "mqtt") return null;
@@ -204,28 +219,23 @@ function ruleOf(device: Device, name: string, room: string | null): Found | null
   const where = room === null && device.rooms.length > 1 ? `${of}: ` : "";
   const known = OF_ROOM.get(below);
   const part = where + below;
-  if (known) return { rule: known, about: where + known.about, part, rendition: false };
-  return { rule: RENDITION, about: `${part} fails`, part, rendition: true };
+  if (known) return { rule: known, about: where + known.about, part };
+  const website = REGISTERS.exec(below)?.[1];
+  if (website) return { rule: REGISTER, about: `${where}${REGISTER.about} ${website}`, part };
+  return { rule: RENDITION, about: `${part} fails`, part };
 }
 
-function lightOf(
-  rule: Rule,
-  rendition: boolean,
-  component: Component,
-  device: Device,
-  now: number,
-): Light | null {
+function lightOf(rule: Rule, component: Component, device: Device, now: number): Light | null {
   switch (component.mood) {
     case "sad":
     case "lost":
-      return rule.failed ?? "red";
+      return rule.failed;
     case "hungry":
       return rule.hungry;
     case "waking":
-      return now - ours(device, component.since) > WAKING_WORTH ? "amber" : null;
+      return now - ours(device, component.since) > WAKING_WORTH ? rule.waking : null;
     case "sleeping":
-      // A rung of the ladder that is left out, because the machine cannot keep up.
-      return rendition ? "amber" : null;
+      return rule.sleeping;
     case "happy":
       // The slate is there only while something is wrong.
       return rule === COLLECTOR.get("slate") ? "amber" : null;

@@ -3,10 +3,11 @@
 import { by, make, mark, refill, say, show } from "./element";
 import type { Fleet } from "./fleet";
 import { GAP, layout, PHONE } from "./layout";
-import { tally, type Room } from "./room";
+import { audience, tally, type Room } from "./room";
 import { word, type Light } from "./sentences";
 import { Tile } from "./tile";
 import { entries as lines, key } from "./timeline";
+import { watching } from "./words";
 
 const LIGHTS: Light[] = ["red", "amber", "green", "grey"];
 const WORST: { [light in Light]: number } = { red: 0, amber: 1, green: 2, grey: 3 };
@@ -17,6 +18,7 @@ export class Wall {
   private readonly list = by<HTMLElement>("tiles");
   private readonly area = by<HTMLElement>("wall");
   private readonly newest = by<HTMLElement>("newest");
+  private readonly watching = by<HTMLElement>("watching");
   private readonly nothing = by<HTMLElement>("nothing");
   private readonly buttons = new Map<Light, HTMLButtonElement>();
   private readonly tiles = new Map<string, Tile>();
@@ -49,8 +51,11 @@ export class Wall {
     this.list.addEventListener("keydown", (event) => this.walk(event));
   }
 
-  /** How many rooms are how; on every page. */
+  /** How many rooms are how, and how many watch; on every page. */
   count(rooms: Room[]): void {
+    const watch = audience(rooms);
+    show(this.watching, watch !== null);
+    say(this.watching.firstElementChild as Element, watch === null ? "" : watching(watch));
     const counts = tally(rooms);
     for (const light of LIGHTS) {
       const button = this.buttons.get(light) as HTMLButtonElement;
