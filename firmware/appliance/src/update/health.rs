@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use watchdog::{board::Board, clock::SharedClock};
 
 use super::{
-    boots::Boots,
+    boots::{BootRecord, Boots},
     gate::{Collector, Gate, Seen, Verdict},
     install::good_mark,
     record::{Outcome, Update},
@@ -96,6 +96,7 @@ impl Health {
         if good {
             self.became_good();
         } else if boots.proved(self.boot.slot, &self.image.version) {
+            gate.stays("it worked before and stays; get the diagnostics".to_owned());
             // The boot loader counts every start: it is told at once that this one counts for nothing.
             self.mark(&mut gate).await;
         }
@@ -127,15 +128,22 @@ impl Health {
                 self.change_record(|boot| boot.missing = Some(missing));
             }
             Verdict::Stuck(why) => {
-                let text = format!(
-                    "version {} is not healthy and could not be taken back: {why}; put another \
-                     update on CONFIG, or flash the box anew",
-                    self.image.version
-                );
+                let text = format!("version {} is not healthy: {why}", self.image.version);
                 self.board.set(COMPONENT, Mood::Sad, text);
             }
             Verdict::MarkGood => self.mark(gate).await,
-            Verdict::GiveUp(why) => return self.give_up(&why).await,
+            Verdict::GiveUp(why) => match self.record_give_up(&why) {
+                Ok(()) => return self.give_up(&why).await,
+                Err(error) => {
+                    // The next look tells.
+                    tracing::error!("not given up, as that cannot be recorded: {error}; {why}");
+                    gate.stays(format!(
+                        "it stays, as the data partition takes no record of giving it up \
+                         ({error}); if a restart does not help, flash the box anew, best on \
+                         another disk"
+                    ));
+                }
+            },
         }
         false
     }
@@ -209,8 +217,17 @@ impl Health {
         self.good.send_replace(true);
     }
 
+    /// On the disk, before anything follows from it: what is not counted there would not end.
+    fn record_give_up(&self, why: &str) -> std::io::Result<()> {
+        let mut boots = Boots::read(&self.paths);
+        // It may not have been possible when this boot began.
+        let Health { boot, image, clock, .. } = self;
+        boots.begin(BootRecord::new(boot, &image.version, clock.utc(), String::new()));
+        boots.current(&boot.id, |boot| boot.gave_up = Some(why.to_owned()));
+        boots.keep(&self.paths)
+    }
+
     async fn give_up(&self, why: &str) -> bool {
-        self.change_record(|boot| boot.gave_up = Some(why.to_owned()));
         let text = format!("version {} is given up: {why}; restarting", self.image.version);
         self.board.set(COMPONENT, Mood::Sad, text);
         match self.programs.reboot().await {
@@ -222,7 +239,7 @@ impl Health {
         }
     }
 
-    fn change_record(&self, change: impl FnOnce(&mut super::boots::BootRecord)) {
+    fn change_record(&self, change: impl FnOnce(&mut BootRecord)) {
         let mut boots = Boots::read(&self.paths);
         if boots.current(&self.boot.id, change)
             && let Err(error) = boots.keep(&self.paths)
@@ -281,7 +298,7 @@ pub fn begin(
         board.event(EventKind::Notice, "box.boot", format!("this start: {because}"));
         because
     });
-    let record = super::boots::BootRecord::new(boot, &image.version, clock.utc(), because.clone());
+    let record = BootRecord::new(boot, &image.version, clock.utc(), because.clone());
     boots.begin(record);
     if let Err(error) = fs::create_dir_all(paths.kept()).and_then(|()| boots.keep(paths)) {
         tracing::warn!("the record of boots cannot be written: {error}");

@@ -182,6 +182,78 @@ async fn a_try_with_a_failed_unit_is_given_up_and_the_old_image_says_why() {
     assert!(rig.health.board.events().iter().any(|event| event.message == why));
 }
 
+/// No folder can be made where a file is: the data partition takes nothing.
+fn take_the_data_away(rig: &Rig) {
+    let _ = fs::remove_dir_all(rig.health.paths.data());
+    fs::write(rig.health.paths.data(), "").unwrap();
+}
+
+#[tokio::test]
+async fn without_a_disk_to_record_it_on_nothing_is_given_up() {
+    let rig = rig(on_try(1, Slot::B), "1.1");
+    take_the_data_away(&rig);
+    rig.put("rauc-fails", "");
+    rig.begin();
+    let mut gate = rig.health.gate().await;
+    // Whatever is wrong with it: a unit that failed, or the mark.
+    for failed in ["data.mount loaded failed failed Data\n", ""] {
+        rig.put("failed", failed);
+        rig.clock.advance(gate::PATIENCE);
+        for _ in 0..5 {
+            let seen = rig.health.seen().await.unwrap();
+            assert!(!rig.health.act(&mut gate, &seen).await);
+        }
+        let told = rig.health.board.get(COMPONENT).unwrap();
+        assert_eq!(told.mood, Mood::Sad);
+        let why = if failed.is_empty() { "cannot be marked good" } else { "data.mount failed" };
+        assert!(told.reason.contains(why), "{}", told.reason);
+        assert!(told.reason.contains("it stays, as the data partition"), "{}", told.reason);
+    }
+    assert!(!rig.called().contains("reboot"), "{}", rig.called());
+}
+
+#[tokio::test]
+async fn a_give_up_is_recorded_even_if_the_start_could_not_be() {
+    let rig = rig(on_try(1, Slot::B), "1.1");
+    take_the_data_away(&rig);
+    rig.begin();
+    fs::remove_file(rig.health.paths.data()).unwrap();
+    let mut gate = rig.health.gate().await;
+    rig.put("failed", "sad.service loaded failed failed Sad\n");
+    rig.clock.advance(gate::PATIENCE);
+    let seen = rig.health.seen().await.unwrap();
+    assert!(rig.health.act(&mut gate, &seen).await);
+    assert_eq!(Boots::read(&rig.health.paths).given_up("1.1"), 1);
+}
+
+#[tokio::test]
+async fn an_image_that_proved_itself_is_never_given_up() {
+    let rig = rig(on_try(1, Slot::B), "1.1");
+    let mut boots = Boots::default();
+    let before = BootRecord::new(&on_try(0, Slot::B), "1.1", rig.health.clock.utc(), "".into());
+    boots.begin(before);
+    boots.keep(&rig.health.paths).unwrap();
+    rig.begin();
+    rig.put("rauc-fails", "");
+    let mut gate = rig.health.gate().await;
+    rig.clock.advance(gate::PATIENCE);
+    for _ in 0..5 {
+        let seen = rig.health.seen().await.unwrap();
+        assert!(!rig.health.act(&mut gate, &seen).await);
+    }
+    assert!(!rig.called().contains("reboot"), "{}", rig.called());
+    let told = rig.health.board.get(COMPONENT).unwrap();
+    assert_eq!(told.mood, Mood::Sad);
+    assert!(told.reason.ends_with("it worked before and stays; get the diagnostics"));
+    // Once the disk takes writes again, it is good.
+    fs::remove_file(rig.dir.path().join("rauc-fails")).unwrap();
+    for _ in 0..2 {
+        let seen = rig.health.seen().await.unwrap();
+        rig.health.act(&mut gate, &seen).await;
+    }
+    assert!(gate.is_good());
+}
+
 #[test]
 fn a_start_without_a_good_end_was_a_loss_of_power() {
     let mut rig = rig(on_try(0, Slot::A), "1.0");
