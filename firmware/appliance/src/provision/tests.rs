@@ -133,10 +133,10 @@ fn a_good_site_is_taken_and_its_secrets_are_wiped() {
         bench.run("run/systemd/timesyncd.conf.d/backrow.conf"),
         "[Time]\nNTP=ntp.example.org\n"
     );
-    assert!(
-        bench
-            .run("run/systemd/journal-upload.conf.d/backrow.conf")
-            .contains("URL=https://logs:1/\n")
+    assert_eq!(
+        bench.run("run/systemd/journal-upload.conf.d/backrow.conf"),
+        "[Upload]\nURL=https://logs:1\nServerKeyFile=-\nServerCertificateFile=-\n\
+         TrustedCertificateFile=/etc/ssl/certs/ca-certificates.crt\n"
     );
     assert!(bench.run("run/systemd/network/10-backrow-2-wired.network").contains("DHCP=yes"));
     let answer = bench.text("OK.txt");
