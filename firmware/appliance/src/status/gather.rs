@@ -137,6 +137,7 @@ fn software(paths: &Paths) -> Software {
         attempt: boot.attempt,
         doing: String::new(),
         trouble: trouble.unwrap_or_default(),
+        distress: boot.distress().unwrap_or_default(),
     }
 }
 

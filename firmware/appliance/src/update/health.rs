@@ -93,6 +93,9 @@ impl Health {
         let given_up = boots.given_up(&self.image.version);
         let good = super::install::slot_is_good(&self.paths, &self.boot);
         let mut gate = Gate::new(good, given_up, self.clock.monotonic());
+        if let Some(distress) = self.boot.distress() {
+            gate.stays(distress);
+        }
         if good {
             self.became_good();
         } else if boots.proved(self.boot.slot, &self.image.version) {
@@ -123,8 +126,14 @@ impl Health {
         match gate.look(seen, self.clock.monotonic()) {
             Verdict::Good => {}
             Verdict::Wait(missing) => {
-                let text = format!("version {} is on trial: {missing}", self.image.version);
-                self.board.set(COMPONENT, Mood::Waking, text);
+                let (mood, text) = match self.boot.distress() {
+                    Some(distress) => (Mood::Sad, format!("{distress} ({missing})")),
+                    None => {
+                        let version = &self.image.version;
+                        (Mood::Waking, format!("version {version} is on trial: {missing}"))
+                    }
+                };
+                self.board.set(COMPONENT, mood, text);
                 self.change_record(|boot| boot.missing = Some(missing));
             }
             Verdict::Stuck(why) => {
@@ -196,7 +205,10 @@ impl Health {
             boot.missing = None;
         });
         let version = &self.image.version;
-        let mut told = (Mood::Happy, format!("version {version} works"));
+        let mut told = match self.boot.distress() {
+            Some(distress) => (Mood::Sad, distress),
+            None => (Mood::Happy, format!("version {version} works")),
+        };
         if let Some(update) = Update::last(&self.paths) {
             match update.state {
                 Outcome::Pending if update.is_running(&self.boot, version) => {
@@ -209,7 +221,9 @@ impl Health {
                     told = (Mood::Happy, reason);
                 }
                 // Kept in sight until an update succeeds.
-                Outcome::RolledBack | Outcome::Failed => told = (Mood::Sad, update.reason),
+                Outcome::RolledBack | Outcome::Failed if !self.boot.rescue => {
+                    told = (Mood::Sad, update.reason);
+                }
                 _ => {}
             }
         }

@@ -152,11 +152,11 @@ mod tests {
     }
 
     fn boot(slot: Slot) -> Boot {
-        Boot { id: "x".into(), slot: Some(slot), attempt: 0 }
+        Boot { id: "x".into(), slot: Some(slot), attempt: 0, rescue: false }
     }
 
     fn tried(boots: &mut Boots, id: &str, attempt: u32) {
-        let boot = Boot { id: id.into(), slot: Some(Slot::B), attempt };
+        let boot = Boot { id: id.into(), slot: Some(Slot::B), attempt, rescue: false };
         // A box without a clock: the time says nothing.
         let at = Timestamp::UNIX_EPOCH;
         boots.begin(BootRecord::new(&boot, "1.1", at, "restarted on purpose".into()));

@@ -64,7 +64,7 @@ impl Rig {
 }
 
 fn on_try(attempt: u32, slot: Slot) -> Boot {
-    Boot { id: format!("boot-{attempt}-{slot}"), slot: Some(slot), attempt }
+    Boot { id: format!("boot-{attempt}-{slot}"), slot: Some(slot), attempt, rescue: false }
 }
 
 fn pending() -> Update {
@@ -252,6 +252,33 @@ async fn an_image_that_proved_itself_is_never_given_up() {
         rig.health.act(&mut gate, &seen).await;
     }
     assert!(gate.is_good());
+}
+
+#[tokio::test]
+async fn a_box_in_distress_stays_and_says_so_until_an_update_works() {
+    let boot = Boot { rescue: true, ..on_try(3, Slot::B) };
+    let rig = rig(boot, "1.1");
+    rig.begin();
+    rig.put("failed", "sad.service loaded failed failed Sad\n");
+    let mut gate = rig.health.gate().await;
+    let distress = "slot B runs although all its tries failed";
+    let look = async |gate: &mut Gate| {
+        let seen = rig.health.seen().await.unwrap();
+        assert!(!rig.health.act(gate, &seen).await, "there is nothing to fall back to");
+        let told = rig.health.board.get(COMPONENT).unwrap();
+        assert_eq!(told.mood, Mood::Sad);
+        assert!(told.reason.contains(distress), "{}", told.reason);
+    };
+    look(&mut gate).await;
+    rig.clock.advance(gate::PATIENCE);
+    look(&mut gate).await;
+    // It works after all; that is still no slot that was good.
+    rig.put("failed", "");
+    look(&mut gate).await;
+    assert!(gate.is_good() && !rig.called().contains("reboot"));
+    pending().keep(&rig.health.paths).unwrap();
+    rig.health.became_good();
+    assert_eq!(rig.health.board.get(COMPONENT).unwrap().mood, Mood::Happy);
 }
 
 #[test]
