@@ -318,7 +318,8 @@ pub fn begin(
         tracing::warn!("the record of boots cannot be written: {error}");
     }
     if let Some(update) = Update::last(paths)
-        && let Some(after) = update.after_boot(boot, &image.version, &boots)
+        && let Some(after) = update
+            .after_boot(boot, &image.version, &boots, |slot| super::tries::counted(paths, slot))
     {
         if let Err(error) = after.keep(paths) {
             tracing::warn!("the record of the update cannot be written: {error}");
