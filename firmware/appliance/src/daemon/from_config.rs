@@ -1,4 +1,4 @@
-//! The update that provisioning found on CONFIG: installed once the running image is good, and once.
+//! The update that provisioning found on CONFIG: installed when the running image is good, and once.
 //!
 //! ```text
 //! data/update.raucb ─▶ data/taken.raucb ─▶ installed ─▶ removed ─▶ the box restarts
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     command::desk::{Desk, Job},
+    image::Boot,
     paths::Paths,
     provision::requests,
     update::{
@@ -34,7 +35,9 @@ pub(super) async fn run(desk: Desk, mut good: watch::Receiver<bool>, cancel: Can
         return;
     }
     desk.doing.send_replace("an update from CONFIG waits until this version is known good".into());
-    let is_good = async { good.wait_for(|good| *good).await.is_ok() };
+    // What the boot loader starts because nothing is good may never become so.
+    let rescue = Boot::read(&desk.paths).rescue;
+    let is_good = async { good.wait_for(|good| *good || rescue).await.is_ok() };
     if cancel.run_until_cancelled(is_good).await != Some(true) {
         return;
     }
@@ -151,7 +154,11 @@ mod tests {
 
     impl Rig {
         async fn start(&self) -> String {
-            let (_good, is_good) = watch::channel(true);
+            self.start_that_is(true).await
+        }
+
+        async fn start_that_is(&self, good: bool) -> String {
+            let (_good, is_good) = watch::channel(good);
             run(self.desk.clone(), is_good, CancellationToken::new()).await;
             let called = self.dir.path().join("called");
             let said = fs::read_to_string(&called).unwrap_or_default();
@@ -185,6 +192,15 @@ mod tests {
         assert_eq!(rig.start().await, DONE);
         assert_eq!(Update::last(&rig.desk.paths).unwrap().state, Outcome::Pending);
         assert_eq!(rig.start().await, "");
+    }
+
+    #[tokio::test]
+    async fn where_no_slot_is_good_it_does_not_wait_for_one() {
+        let rig = rig();
+        let line = "rauc.slot=A backrow.try=3 backrow.rescue\n";
+        fs::write(rig.dir.path().join("proc/cmdline"), line).unwrap();
+        fs::write(requests::update_file(&rig.desk.paths), "").unwrap();
+        assert_eq!(rig.start_that_is(false).await, DONE);
     }
 
     #[tokio::test]

@@ -200,7 +200,8 @@ impl Installer {
         let boot = Boot::read(&self.paths);
         let image = Image::read(&self.paths).ok_or(UpdateError::NotABox)?;
         let slot = boot.slot.ok_or(UpdateError::NotABox)?.other();
-        if !slot_is_good(&self.paths, &boot) {
+        // Where no slot is good, there is nothing to wait for and nothing to lose.
+        if !slot_is_good(&self.paths, &boot) && !boot.rescue {
             return Err(UpdateError::NotYetGood);
         }
         let _lock = self.lock()?;
