@@ -283,6 +283,17 @@ fn requests_are_taken_once() {
 }
 
 #[test]
+fn an_update_that_stays_on_config_is_not_taken() {
+    let bench = Bench::new();
+    // It can be read, and not be removed.
+    let mut stuck = Partition::folder("/proc/self");
+    let request = requests::Request::Update;
+    let taken = requests::take(request, "status", &mut stuck, &bench.paths, &hooks());
+    assert!(taken.unwrap_err().starts_with("status on CONFIG cannot be taken"));
+    assert!(!requests::update_file(&bench.paths).exists());
+}
+
+#[test]
 fn a_power_cut_while_secrets_are_wiped_loses_nothing() {
     let bench = Bench::with(&[("site.toml", SITE.as_bytes())]);
     bench.boot();
