@@ -7,9 +7,10 @@
 
 pi=${backrow:?}/board/raspberrypi
 
-# The root of a slot, and which one it is; there is one try, so every start is the first.
+# The root of a slot, and which one it is; there is one try, so every start is the first. A root that does
+# not come within a minute is a try that failed: no watchdog runs yet that would end a longer wait.
 pi_cmdline() { # slot, PARTUUID
-  printf 'root=PARTUUID=%s rootfstype=squashfs ro rootwait panic=10 systemd.gpt_auto=0 rauc.slot=%s backrow.try=1 console=serial0,115200 console=tty1 quiet loglevel=4\n' \
+  printf 'root=PARTUUID=%s rootfstype=squashfs ro rootwait=60 panic=10 systemd.gpt_auto=0 rauc.slot=%s backrow.try=1 console=serial0,115200 console=tty1 quiet loglevel=4\n' \
     "$2" "$1"
 }
 

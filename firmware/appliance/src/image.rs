@@ -81,6 +81,8 @@ pub struct Boot {
     pub slot: Option<Slot>,
     /// Which try of a slot that is not known to be good; 0 when it is.
     pub attempt: u32,
+    /// No slot had a try left: the boot loader starts what is there.
+    pub rescue: bool,
 }
 
 impl Boot {
@@ -88,8 +90,21 @@ impl Boot {
     #[must_use]
     pub fn read(paths: &Paths) -> Self {
         let text = |path: &str| fs::read_to_string(paths.system(path)).unwrap_or_default();
-        let (slot, attempt) = command_line(&text("proc/cmdline"));
-        Self { id: text("proc/sys/kernel/random/boot_id").trim().to_owned(), slot, attempt }
+        let words = text("proc/cmdline");
+        let (slot, attempt) = command_line(&words);
+        let rescue = words.split_whitespace().any(|word| word == "backrow.rescue");
+        let id = text("proc/sys/kernel/random/boot_id").trim().to_owned();
+        Self { id, slot, attempt, rescue }
+    }
+
+    /// What is the matter when nothing better than this slot is left.
+    #[must_use]
+    pub fn distress(&self) -> Option<String> {
+        let slot = self.slot.filter(|_| self.rescue)?;
+        Some(format!(
+            "slot {slot} runs although all its tries failed, as the other slot is no better; flash the \
+             box anew, or give it another update"
+        ))
     }
 }
 
@@ -119,5 +134,21 @@ mod tests {
         assert_eq!(command_line(line), (Some(Slot::B), 2));
         assert_eq!(command_line("rauc.slot=C backrow.try=x"), (None, 0));
         assert_eq!(Boot::read(&Paths::under("/nowhere")), Boot::default());
+    }
+
+    #[test]
+    fn a_start_without_a_slot_that_is_good_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        let start = |line: &str| {
+            fs::create_dir_all(paths.system("proc")).unwrap();
+            fs::write(paths.system("proc/cmdline"), line).unwrap();
+            Boot::read(&paths)
+        };
+        let boot = start("ro rauc.slot=B backrow.try=3 backrow.rescue quiet\n");
+        assert!(boot.rescue);
+        assert!(boot.distress().unwrap().starts_with("slot B runs although all its tries failed"));
+        let boot = start("ro rauc.slot=B backrow.try=3 backrow.rescuer quiet\n");
+        assert_eq!((boot.rescue, boot.distress()), (false, None));
     }
 }

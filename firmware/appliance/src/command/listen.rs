@@ -200,14 +200,15 @@ fn from(done: Result<Done, NotDone>) -> Answer {
 
 /// An update that is not refused at once takes minutes: the page shows how it goes.
 async fn update(desk: &Desk, bundle: Bundle, sha256: Option<String>) -> Answer {
-    let uploaded = match &bundle {
-        Bundle::File(path) => Some(path.clone()),
-        Bundle::Url(_) => None,
+    let (bundle, uploaded) = match bundle {
+        Bundle::File(path) | Bundle::Once(path) => (Bundle::Once(path.clone()), Some(path)),
+        Bundle::Url(url) => (Bundle::Url(url), None),
     };
     let wanted = Wanted { bundle, sha256, asked_by: "page".to_owned() };
     let desk = desk.clone();
     let mut installing = tokio::spawn(async move {
         let done = desk.carry_out(Job::Update(wanted)).await;
+        // An update that was refused before it was looked at.
         if let Some(file) = uploaded {
             let _ = tokio::fs::remove_file(file).await;
         }

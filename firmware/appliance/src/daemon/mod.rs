@@ -10,6 +10,7 @@
 //! in order: the parts first, then the note that this was a good end, and MQTT last, to tell of it.
 
 mod condition;
+mod from_config;
 mod reached;
 
 use std::{
@@ -38,7 +39,7 @@ use watchdog::{
 
 use crate::{
     command::{
-        desk::{Desk, Job},
+        desk::Desk,
         identify::Identify,
         listen::{self, Listener},
     },
@@ -47,13 +48,12 @@ use crate::{
     page,
     paths::Paths,
     programs::Programs,
-    provision::requests,
     push::applier::Applier,
     status::{leds, screen},
     time,
     update::{
         health::{self, Health},
-        install::{Bundle, Installer, Wanted, site_ca},
+        install::{Installer, site_ca},
     },
 };
 
@@ -277,7 +277,7 @@ impl Parts {
             };
             self.tasks.spawn(applier.run(pushes, stop()));
         }
-        self.tasks.spawn(from_config(self.desk.clone(), self.good.subscribe(), stop()));
+        self.tasks.spawn(from_config::run(self.desk.clone(), self.good.subscribe(), stop()));
         self.show(paths, page_port);
     }
 
@@ -323,26 +323,4 @@ impl Parts {
 
 fn take<T>(from: &std::sync::Mutex<Option<T>>) -> Option<T> {
     from.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
-}
-
-/// Installs what provisioning found on CONFIG, once the running image is good. Whatever comes of
-/// it, the file goes: it would be tried at every start.
-async fn from_config(desk: Desk, mut good: watch::Receiver<bool>, cancel: CancellationToken) {
-    let file = requests::update_file(&desk.paths);
-    if !file.exists() {
-        return;
-    }
-    desk.doing.send_replace("an update from CONFIG waits until this version is known good".into());
-    let is_good = async { good.wait_for(|good| *good).await.is_ok() };
-    if cancel.run_until_cancelled(is_good).await != Some(true) {
-        return;
-    }
-    let wanted =
-        Wanted { bundle: Bundle::File(file.clone()), sha256: None, asked_by: "CONFIG".to_owned() };
-    let done = cancel.run_until_cancelled(desk.carry_out(Job::Update(wanted))).await;
-    if done.is_some()
-        && let Err(error) = std::fs::remove_file(&file)
-    {
-        tracing::warn!("{}: {error}", file.display());
-    }
 }

@@ -78,6 +78,7 @@ pub fn token(paths: &Paths) -> String {
 /// The whole page: serve it with [`pages::listener::serve`]. What is asked for goes to `orders`.
 pub fn app(paths: Paths, seen: Seen, orders: mpsc::Sender<Order>) -> Router {
     let guard = Guard::new(paths.clone());
+    upload::forget(&paths);
     let shared = Arc::new(Shared {
         paths,
         seen,

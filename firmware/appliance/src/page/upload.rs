@@ -16,6 +16,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::Shared;
+use crate::paths::Paths;
 
 /// No bundle is larger than the slot it is for.
 const LARGEST: u64 = 384 << 20;
@@ -52,13 +53,38 @@ pub(super) async fn take(
         let message = "there is no room for the update on the box's data partition".to_owned();
         return Err(no(StatusCode::INSUFFICIENT_STORAGE, "refused", message));
     }
-    let file = kept.join("upload.raucb");
-    match write(&file, body, length).await {
-        Ok(()) => Ok(file),
-        Err(error) => {
-            let _ = tokio::fs::remove_file(&file).await;
-            let message = format!("the upload broke off: {error}");
-            Err(no(StatusCode::BAD_REQUEST, "failed", message))
+    receive(file(&shared.paths), body, length).await.map_err(|error| {
+        no(StatusCode::BAD_REQUEST, "failed", format!("the upload broke off: {error}"))
+    })
+}
+
+fn file(paths: &Paths) -> PathBuf {
+    paths.kept().join("upload.raucb")
+}
+
+/// Removes what an earlier start of the box left.
+pub(super) fn forget(paths: &Paths) {
+    let _ = std::fs::remove_file(file(paths));
+}
+
+/// The whole of it, as a file. Whoever goes away takes this future with them, wherever it is.
+async fn receive(file: PathBuf, body: Body, length: u64) -> io::Result<PathBuf> {
+    let mut part = Part(Some(file.clone()));
+    write(&file, body, length).await?;
+    part.0 = None;
+    Ok(file)
+}
+
+/// A file that is removed unless it becomes whole.
+struct Part(Option<PathBuf>);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.take()
+            && let Err(error) = std::fs::remove_file(&file)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!("{}: {error}", file.display());
         }
     }
 }
@@ -79,4 +105,36 @@ async fn write(file: &Path, body: Body, length: u64) -> io::Result<()> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     out.sync_all().await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_upload_that_is_given_up_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("upload.raucb");
+        // A megabyte comes, and then nothing more.
+        let chunks =
+            stream::iter([Ok::<_, io::Error>(vec![7_u8; 1 << 20])]).chain(stream::pending());
+        let receiving = tokio::spawn(receive(file.clone(), Body::from_stream(chunks), 2 << 20));
+        let come = async {
+            while file.metadata().map_or(0, |it| it.len()) < 1 << 19 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(STALL, come).await.unwrap();
+        receiving.abort();
+        assert!(receiving.await.unwrap_err().is_cancelled());
+        assert!(!file.exists());
+
+        let all = Body::from(vec![7_u8; 10]);
+        assert_eq!(receive(file.clone(), all, 10).await.unwrap(), file);
+        assert!(file.exists(), "what is whole stays");
+        let short = receive(file.clone(), Body::from(vec![7_u8; 9]), 10).await;
+        assert!(short.is_err() && !file.exists());
+    }
 }

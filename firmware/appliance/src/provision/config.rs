@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
@@ -18,8 +18,8 @@ use crate::paths::Paths;
 const NEW: &str = "site.new";
 /// Zeros, for a moment, in all space that is free.
 const SCRUB: &str = "scrub.tmp";
-/// No CONFIG partition has more free space to overwrite.
-const MAX_SCRUB: usize = 64 << 20;
+/// How many of them at once.
+const PIECE: usize = 1 << 16;
 /// Nobody but root reads it; and nothing on it is a program or a device.
 const FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const OPTIONS: &std::ffi::CStr = c"fmask=0177,dmask=0077";
@@ -153,10 +153,7 @@ impl Partition {
             let _ = fs::remove_file(left);
         }
         // Editors leave copies of what they edited in space that counts as free.
-        if secret && self.whole {
-            self.scrub();
-        }
-        Ok(())
+        if secret && self.whole { self.scrub() } else { Ok(()) }
     }
 
     /// At any moment the old text or the new one is whole somewhere, see [`Partition::site`].
@@ -188,20 +185,38 @@ impl Partition {
         file.sync_all()
     }
 
-    fn scrub(&self) {
+    fn scrub(&self) -> io::Result<()> {
         let path = self.path(SCRUB);
-        if let Ok(mut file) = File::create(&path) {
-            let zeros = vec![0; 1 << 16];
-            let mut step = zeros.len();
-            // Until it is full, to the last block.
-            for _ in 0..MAX_SCRUB / zeros.len() {
-                while step >= 512 && file.write_all(zeros.get(..step).unwrap_or(&zeros)).is_err() {
+        let scrubbed = self.fill(&path);
+        let removed = fs::remove_file(path);
+        scrubbed.and(removed)
+    }
+
+    /// Fills all free space with zeros, to the last block. There cannot be more of it than the
+    /// partition has room; how much is free, FAT itself does not know for sure.
+    fn fill(&self, path: &Path) -> io::Result<()> {
+        let room = || rustix::fs::statvfs(&self.folder);
+        let mut left = room()?.f_blocks.saturating_mul(room()?.f_frsize);
+        let mut file = File::create(path)?;
+        let zeros = [0; PIECE];
+        let mut step = zeros.len();
+        let mut failed = None;
+        while left > 0 && step >= 512 {
+            match file.write(zeros.get(..step).unwrap_or(&zeros)) {
+                Ok(0) => step /= 2,
+                Ok(n) => left = left.saturating_sub(n as u64),
+                Err(error) => {
                     step /= 2;
+                    failed = Some(error);
                 }
             }
-            let _ = file.sync_all();
         }
-        let _ = fs::remove_file(path);
+        file.sync_all()?;
+        // Full is what it should be; not every file system says so with the same error.
+        match failed {
+            Some(error) if room()?.f_bfree > 0 => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -75,7 +75,8 @@ pub(crate) async fn restart(system: &System, network: bool, how: &[&str]) -> Res
             tracing::warn!("network: {error}");
         }
     }
-    let late = ["try-restart", "systemd-timesyncd.service", "systemd-journal-upload.service"];
+    // Also one that does not run yet: whether it is wanted, its unit's condition says.
+    let late = ["restart", "systemd-timesyncd.service", "systemd-journal-upload.service"];
     let ours = ["restart", "backrow-collector.service", "backrow-appliance.service"];
     let late = programs::good(system.programs.systemctl(&[how, &late].concat()), BOUND).await;
     let ours = programs::good(system.programs.systemctl(&[how, &ours].concat()), BOUND).await;

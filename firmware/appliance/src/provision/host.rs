@@ -49,7 +49,7 @@ fn drop_ins(paths: &Paths, accepted: Option<&Accepted>) -> io::Result<()> {
         on_box.into_iter().flat_map(|b| &b.time_servers).map(|server| server.as_str()).collect();
     let time = (!servers.is_empty()).then(|| format!("[Time]\nNTP={}\n", servers.join(" ")));
     let upload = on_box.and_then(|on_box| on_box.log_upload.as_ref());
-    let upload = upload.map(|url| format!("[Upload]\nURL={url}\n"));
+    let upload = upload.map(journal_upload);
     for (path, text) in [
         ("run/systemd/timesyncd.conf.d/backrow.conf", time),
         ("run/systemd/journal-upload.conf.d/backrow.conf", upload),
@@ -60,6 +60,17 @@ fn drop_ins(paths: &Paths, accepted: Option<&Accepted>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The sender's own defaults are a key, a certificate and an authority that no box has. `-` is no
+/// key (systemd 252 and later); it is for the server to say whom it listens to.
+fn journal_upload(server: &url::Url) -> String {
+    // It puts `/upload` behind, and the receiver knows no `//upload`.
+    let server = server.as_str().trim_end_matches('/');
+    format!(
+        "[Upload]\nURL={server}\nServerKeyFile=-\nServerCertificateFile=-\n\
+         TrustedCertificateFile=/etc/ssl/certs/ca-certificates.crt\n"
+    )
 }
 
 /// Gives the machine its name; not when this is a test in a folder.

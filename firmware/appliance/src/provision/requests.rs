@@ -55,6 +55,13 @@ pub fn update_file(paths: &Paths) -> PathBuf {
     paths.data().join("update.raucb")
 }
 
+/// The same file from when its installing begins: one that is found there was left by a restart or
+/// a loss of power, and nobody asked for it anew.
+#[must_use]
+pub fn taken_update(paths: &Paths) -> PathBuf {
+    paths.data().join("taken.raucb")
+}
+
 /// What the files at the top ask for, and by which names: Windows may have put `.txt` behind.
 pub(super) fn asked(names: &[String]) -> Vec<(Request, String)> {
     let known = |name: &String| {
@@ -89,10 +96,16 @@ pub(super) fn take(
         }
         Request::Update => {
             let to = update_file(paths);
+            // The new one is asked for, and needs the room.
+            let _ = fs::remove_file(taken_update(paths));
             copy(&partition.path(name), &to).map_err(|error| {
                 format!("{name} cannot be copied to the data partition: {error}")
             })?;
-            fs::remove_file(partition.path(name)).map_err(no)?;
+            // Else it would be there again at the next start, whatever came of this one.
+            fs::remove_file(partition.path(name)).map_err(|error| {
+                let _ = fs::remove_file(&to);
+                no(error)
+            })?;
             Ok(format!("{name} was taken. The box installs it now; its page tells how that went."))
         }
         Request::Diagnostics => {

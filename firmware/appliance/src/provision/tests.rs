@@ -133,10 +133,10 @@ fn a_good_site_is_taken_and_its_secrets_are_wiped() {
         bench.run("run/systemd/timesyncd.conf.d/backrow.conf"),
         "[Time]\nNTP=ntp.example.org\n"
     );
-    assert!(
-        bench
-            .run("run/systemd/journal-upload.conf.d/backrow.conf")
-            .contains("URL=https://logs:1/\n")
+    assert_eq!(
+        bench.run("run/systemd/journal-upload.conf.d/backrow.conf"),
+        "[Upload]\nURL=https://logs:1\nServerKeyFile=-\nServerCertificateFile=-\n\
+         TrustedCertificateFile=/etc/ssl/certs/ca-certificates.crt\n"
     );
     assert!(bench.run("run/systemd/network/10-backrow-2-wired.network").contains("DHCP=yes"));
     let answer = bench.text("OK.txt");
@@ -280,6 +280,17 @@ fn requests_are_taken_once() {
     let outcome = bench.boot();
     assert_eq!(outcome.source, Source::None);
     assert!(bench.text("ERROR.txt").contains("`token` says that it is kept-on-the-box, but"));
+}
+
+#[test]
+fn an_update_that_stays_on_config_is_not_taken() {
+    let bench = Bench::new();
+    // It can be read, and not be removed.
+    let mut stuck = Partition::folder("/proc/self");
+    let request = requests::Request::Update;
+    let taken = requests::take(request, "status", &mut stuck, &bench.paths, &hooks());
+    assert!(taken.unwrap_err().starts_with("status on CONFIG cannot be taken"));
+    assert!(!requests::update_file(&bench.paths).exists());
 }
 
 #[test]

@@ -128,4 +128,6 @@ pub struct Software {
     pub doing: String,
     /// Why the last update is not what runs, in a sentence; empty when it is.
     pub trouble: String,
+    /// That no slot is good, in a sentence; empty when one is.
+    pub distress: String,
 }

@@ -17,6 +17,7 @@ use crate::image::{Boot, Image};
 use crate::page;
 use crate::paths::Paths;
 use crate::provision::outcome::Outcome;
+use crate::update::install::slot_is_good;
 use crate::update::record::{Outcome as UpdateOutcome, Update};
 
 /// A status that has not been renewed for this long is nobody's.
@@ -134,9 +135,11 @@ fn software(paths: &Paths) -> Software {
     });
     Software {
         slot: boot.slot.map(|slot| slot.to_string()),
-        attempt: boot.attempt,
+        // The boot loader counts every start, until the box says that it is well.
+        attempt: if slot_is_good(paths, &boot) { 0 } else { boot.attempt },
         doing: String::new(),
         trouble: trouble.unwrap_or_default(),
+        distress: boot.distress().unwrap_or_default(),
     }
 }
 
@@ -234,10 +237,13 @@ mod tests {
         );
         put(&paths, "run/systemd/timesync/synchronized", "");
         put(&paths, "data/backrow/token", "x");
-        let facts = Gatherer::new(paths, clock).facts();
+        let mut gatherer = Gatherer::new(paths.clone(), clock);
+        let facts = gatherer.facts();
         assert_eq!((facts.hostname.as_str(), facts.uptime.as_secs()), ("hall-1", 75));
         assert_eq!((facts.image.version.as_str(), facts.image.built), ("1.2.0", 1_790_000_000));
         assert_eq!((facts.software.slot.as_deref(), facts.software.attempt), (Some("B"), 2));
         assert!(facts.clock.synchronised && facts.has_token && facts.outcome.unwrap().ok);
+        put(&paths, "run/backrow/slot-good", "");
+        assert_eq!(gatherer.facts().software.attempt, 0);
     }
 }

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     fn record(id: &str) -> BootRecord {
-        let boot = Boot { id: id.into(), slot: Some(Slot::A), attempt: 1 };
+        let boot = Boot { id: id.into(), slot: Some(Slot::A), attempt: 1, rescue: false };
         BootRecord::new(&boot, "1.0", Timestamp::UNIX_EPOCH, "power".into())
     }
 

@@ -134,10 +134,13 @@ pub async fn fetch(
     Ok(())
 }
 
-/// Removes a fetched bundle and what is left of a fetch.
+/// Removes a bundle and what is left of a fetch, so that a loss of power does not bring it back.
 pub fn forget(file: &Path) {
     for path in [file.to_owned(), file.with_extension("part"), file.with_extension("json")] {
         let _ = std::fs::remove_file(path);
+    }
+    if let Some(folder) = file.parent() {
+        let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
     }
 }
 

@@ -7,9 +7,11 @@
 //!                                             run out and it falls back
 //! good before ──▶ nothing, ever
 //! ```
-//! A venue without a network must not lose good firmware: hence the ten minutes. And a box whose
-//! boot loader does not fall back must not restart for ever: after three times in a row it stays
-//! as it is and says so.
+//! A venue without a network must not lose good firmware: hence the ten minutes. And no box must
+//! restart for ever. It stays as it is, and says so:
+//! * after three times in a row: its boot loader does not fall back;
+//! * if a restart cannot be recorded: those three could not be counted;
+//! * if this image has been good before: then it is not the image that is at fault.
 
 use std::time::Duration;
 
@@ -55,7 +57,7 @@ pub enum Verdict {
     MarkGood,
     /// Record why, and restart.
     GiveUp(String),
-    /// It would be given up, but has been often enough; why.
+    /// It would be given up, but stays; what is missing, and why it stays.
     Stuck(String),
 }
 
@@ -64,17 +66,25 @@ pub enum Verdict {
 pub struct Gate {
     began: Duration,
     good: bool,
-    /// How often this image was given up before, in a row.
-    given_up: usize,
+    /// Why the image is not given up, whatever is missing.
+    stays: Option<String>,
     ready: Option<(u64, Duration)>,
     trouble: Option<String>,
 }
 
 impl Gate {
-    /// Begins at `now`; `good` if the slot was good before this boot.
+    /// Begins at `now`; `good` if the slot was good before this boot; the image was given up so
+    /// often in a row before.
     #[must_use]
     pub fn new(good: bool, given_up: usize, now: Duration) -> Self {
-        Self { began: now, good, given_up, ready: None, trouble: None }
+        let often = "it has been given up and came back; flash the box anew";
+        let stays = (given_up >= GIVE_UPS).then(|| often.to_owned());
+        Self { began: now, good, stays, ready: None, trouble: None }
+    }
+
+    /// From now on the image is not given up any more, and why.
+    pub fn stays(&mut self, why: String) {
+        self.stays = Some(why);
     }
 
     /// Whether the slot is good.
@@ -105,8 +115,8 @@ impl Gate {
         };
         if age < PATIENCE {
             Verdict::Wait(missing)
-        } else if self.given_up >= GIVE_UPS {
-            Verdict::Stuck(missing)
+        } else if let Some(stays) = &self.stays {
+            Verdict::Stuck(format!("{missing}; {stays}"))
         } else {
             Verdict::GiveUp(format!("not healthy after {} min: {missing}", PATIENCE.as_secs() / 60))
         }
@@ -199,6 +209,21 @@ mod tests {
         assert_eq!(gate.look(&well(), s(961)), Verdict::MarkGood, "it may still become good");
     }
 
+    #[test]
+    fn what_stays_says_why_and_may_still_become_good() {
+        let sad = Seen { failed: vec!["data.mount".into()], ..well() };
+        let mut gate = Gate::new(false, 0, s(0));
+        gate.stays("it worked before".into());
+        assert!(matches!(gate.look(&sad, s(899)), Verdict::Wait(_)));
+        let stuck = Verdict::Stuck("data.mount failed; it worked before".into());
+        assert_eq!(gate.look(&sad, s(900)), stuck);
+        gate.look(&well(), s(901));
+        assert_eq!(gate.look(&well(), s(961)), Verdict::MarkGood);
+        gate.not_marked("the disk takes no writes".into());
+        let stuck = Verdict::Stuck("the disk takes no writes; it worked before".into());
+        assert_eq!(gate.look(&well(), s(962)), stuck);
+    }
+
     fn any_seen() -> impl Strategy<Value = Seen> {
         let collector = prop_oneof![
             Just(Collector::NotWanted),
@@ -213,22 +238,39 @@ mod tests {
         #[test]
         fn what_is_good_is_never_given_up_and_what_fails_is_never_good(
             good in any::<bool>(),
+            given_up in 0..GIVE_UPS + 2,
+            // From this look on.
+            stays in 0usize..80,
+            // Whether marking the slot works.
+            marks in any::<bool>(),
             looks in proptest::collection::vec((any_seen(), 0u64..200), 1..40),
         ) {
-            let mut gate = Gate::new(good, 0, s(0));
+            let mut gate = Gate::new(good, given_up, s(0));
             let mut now = 0;
-            for (seen, later) in looks {
+            for (at, (seen, later)) in looks.into_iter().enumerate() {
                 now += later;
+                if at == stays {
+                    gate.stays("it worked before".into());
+                }
+                let kept = given_up >= GIVE_UPS || at >= stays;
                 match gate.look(&seen, s(now)) {
-                    Verdict::Good => prop_assert!(good),
+                    Verdict::Good => prop_assert!(gate.is_good()),
                     Verdict::MarkGood => {
-                        prop_assert!(!good && seen.failed.is_empty());
+                        prop_assert!(!gate.is_good() && seen.failed.is_empty());
                         prop_assert!(!matches!(seen.collector, Collector::Down(_)));
                         prop_assert!(seen.reached || s(now) >= OFFLINE);
+                        match marks {
+                            true => gate.marked(),
+                            false => gate.not_marked("the disk takes no writes".into()),
+                        }
                     }
-                    Verdict::GiveUp(_) => prop_assert!(!good && s(now) >= PATIENCE),
-                    Verdict::Wait(_) => prop_assert!(!good && s(now) < PATIENCE),
-                    Verdict::Stuck(_) => prop_assert!(false),
+                    Verdict::GiveUp(_) => {
+                        prop_assert!(!gate.is_good() && !kept && s(now) >= PATIENCE);
+                    }
+                    Verdict::Wait(_) => prop_assert!(!gate.is_good() && s(now) < PATIENCE),
+                    Verdict::Stuck(_) => {
+                        prop_assert!(!gate.is_good() && kept && s(now) >= PATIENCE);
+                    }
                 }
             }
         }

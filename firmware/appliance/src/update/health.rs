@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use watchdog::{board::Board, clock::SharedClock};
 
 use super::{
-    boots::Boots,
+    boots::{BootRecord, Boots},
     gate::{Collector, Gate, Seen, Verdict},
     install::good_mark,
     record::{Outcome, Update},
@@ -93,9 +93,13 @@ impl Health {
         let given_up = boots.given_up(&self.image.version);
         let good = super::install::slot_is_good(&self.paths, &self.boot);
         let mut gate = Gate::new(good, given_up, self.clock.monotonic());
+        if let Some(distress) = self.boot.distress() {
+            gate.stays(distress);
+        }
         if good {
             self.became_good();
         } else if boots.proved(self.boot.slot, &self.image.version) {
+            gate.stays("it worked before and stays; get the diagnostics".to_owned());
             // The boot loader counts every start: it is told at once that this one counts for nothing.
             self.mark(&mut gate).await;
         }
@@ -122,20 +126,33 @@ impl Health {
         match gate.look(seen, self.clock.monotonic()) {
             Verdict::Good => {}
             Verdict::Wait(missing) => {
-                let text = format!("version {} is on trial: {missing}", self.image.version);
-                self.board.set(COMPONENT, Mood::Waking, text);
+                let (mood, text) = match self.boot.distress() {
+                    Some(distress) => (Mood::Sad, format!("{distress} ({missing})")),
+                    None => {
+                        let version = &self.image.version;
+                        (Mood::Waking, format!("version {version} is on trial: {missing}"))
+                    }
+                };
+                self.board.set(COMPONENT, mood, text);
                 self.change_record(|boot| boot.missing = Some(missing));
             }
             Verdict::Stuck(why) => {
-                let text = format!(
-                    "version {} is not healthy and could not be taken back: {why}; put another \
-                     update on CONFIG, or flash the box anew",
-                    self.image.version
-                );
+                let text = format!("version {} is not healthy: {why}", self.image.version);
                 self.board.set(COMPONENT, Mood::Sad, text);
             }
             Verdict::MarkGood => self.mark(gate).await,
-            Verdict::GiveUp(why) => return self.give_up(&why).await,
+            Verdict::GiveUp(why) => match self.record_give_up(&why) {
+                Ok(()) => return self.give_up(&why).await,
+                Err(error) => {
+                    // The next look tells.
+                    tracing::error!("not given up, as that cannot be recorded: {error}; {why}");
+                    gate.stays(format!(
+                        "it stays, as the data partition takes no record of giving it up \
+                         ({error}); if a restart does not help, flash the box anew, best on \
+                         another disk"
+                    ));
+                }
+            },
         }
         false
     }
@@ -188,7 +205,10 @@ impl Health {
             boot.missing = None;
         });
         let version = &self.image.version;
-        let mut told = (Mood::Happy, format!("version {version} works"));
+        let mut told = match self.boot.distress() {
+            Some(distress) => (Mood::Sad, distress),
+            None => (Mood::Happy, format!("version {version} works")),
+        };
         if let Some(update) = Update::last(&self.paths) {
             match update.state {
                 Outcome::Pending if update.is_running(&self.boot, version) => {
@@ -201,7 +221,9 @@ impl Health {
                     told = (Mood::Happy, reason);
                 }
                 // Kept in sight until an update succeeds.
-                Outcome::RolledBack | Outcome::Failed => told = (Mood::Sad, update.reason),
+                Outcome::RolledBack | Outcome::Failed if !self.boot.rescue => {
+                    told = (Mood::Sad, update.reason);
+                }
                 _ => {}
             }
         }
@@ -209,8 +231,17 @@ impl Health {
         self.good.send_replace(true);
     }
 
+    /// On the disk, before anything follows from it: what is not counted there would not end.
+    fn record_give_up(&self, why: &str) -> std::io::Result<()> {
+        let mut boots = Boots::read(&self.paths);
+        // It may not have been possible when this boot began.
+        let Health { boot, image, clock, .. } = self;
+        boots.begin(BootRecord::new(boot, &image.version, clock.utc(), String::new()));
+        boots.current(&boot.id, |boot| boot.gave_up = Some(why.to_owned()));
+        boots.keep(&self.paths)
+    }
+
     async fn give_up(&self, why: &str) -> bool {
-        self.change_record(|boot| boot.gave_up = Some(why.to_owned()));
         let text = format!("version {} is given up: {why}; restarting", self.image.version);
         self.board.set(COMPONENT, Mood::Sad, text);
         match self.programs.reboot().await {
@@ -222,7 +253,7 @@ impl Health {
         }
     }
 
-    fn change_record(&self, change: impl FnOnce(&mut super::boots::BootRecord)) {
+    fn change_record(&self, change: impl FnOnce(&mut BootRecord)) {
         let mut boots = Boots::read(&self.paths);
         if boots.current(&self.boot.id, change)
             && let Err(error) = boots.keep(&self.paths)
@@ -281,13 +312,14 @@ pub fn begin(
         board.event(EventKind::Notice, "box.boot", format!("this start: {because}"));
         because
     });
-    let record = super::boots::BootRecord::new(boot, &image.version, clock.utc(), because.clone());
+    let record = BootRecord::new(boot, &image.version, clock.utc(), because.clone());
     boots.begin(record);
     if let Err(error) = fs::create_dir_all(paths.kept()).and_then(|()| boots.keep(paths)) {
         tracing::warn!("the record of boots cannot be written: {error}");
     }
     if let Some(update) = Update::last(paths)
-        && let Some(after) = update.after_boot(boot, &image.version, &boots)
+        && let Some(after) = update
+            .after_boot(boot, &image.version, &boots, |slot| super::tries::counted(paths, slot))
     {
         if let Err(error) = after.keep(paths) {
             tracing::warn!("the record of the update cannot be written: {error}");

@@ -43,6 +43,8 @@ const SILENCE: Duration = Duration::from_secs(600);
 pub enum Bundle {
     /// On this box.
     File(PathBuf),
+    /// On this box, for this once: it is removed before the caller can restart the box.
+    Once(PathBuf),
     /// To be fetched.
     Url(Url),
 }
@@ -67,7 +69,7 @@ impl Bundle {
 impl fmt::Display for Bundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path) | Self::Once(path) => write!(f, "{}", path.display()),
             Self::Url(url) => f.write_str(&fetch::shown(url)),
         }
     }
@@ -198,14 +200,15 @@ impl Installer {
         let boot = Boot::read(&self.paths);
         let image = Image::read(&self.paths).ok_or(UpdateError::NotABox)?;
         let slot = boot.slot.ok_or(UpdateError::NotABox)?.other();
-        if !slot_is_good(&self.paths, &boot) {
+        // Where no slot is good, there is nothing to wait for and nothing to lose.
+        if !slot_is_good(&self.paths, &boot) && !boot.rescue {
             return Err(UpdateError::NotYetGood);
         }
         let _lock = self.lock()?;
-        let (file, fetched) = self.bundle(wanted, say).await?;
+        let (file, ours) = self.bundle(wanted, say).await?;
         say("checking the bundle");
         let checked = self.check(&file, &image).await;
-        if fetched && !matches!(checked, Ok(Offer::Newer(_))) {
+        if ours && !matches!(checked, Ok(Offer::Newer(_))) {
             fetch::forget(&file);
         }
         let version = match checked {
@@ -234,7 +237,7 @@ impl Installer {
         let keep = |update: &Update| update.keep(&self.paths).map_err(UpdateError::Record);
         keep(&update)?;
         let installed = self.rauc_install(&file, &version, say).await;
-        if fetched {
+        if ours {
             fetch::forget(&file);
         }
         match installed {
@@ -276,8 +279,9 @@ impl Installer {
     async fn bundle(&self, wanted: &Wanted, say: Say<'_>) -> Result<(PathBuf, bool), UpdateError> {
         let url = match &wanted.bundle {
             Bundle::Url(url) => url,
-            Bundle::File(path) => {
-                let Some(sha256) = &wanted.sha256 else { return Ok((path.clone(), false)) };
+            Bundle::File(path) | Bundle::Once(path) => {
+                let ours = matches!(wanted.bundle, Bundle::Once(_));
+                let Some(sha256) = &wanted.sha256 else { return Ok((path.clone(), ours)) };
                 let unreadable = |error| UpdateError::Refused {
                     bundle: path.display().to_string(),
                     refusal: Refusal::Unreadable(format!("{error}")),
@@ -287,7 +291,7 @@ impl Installer {
                     let wanted = sha256.clone();
                     return Err(FetchError::Different { found, wanted }.into());
                 }
-                return Ok((path.clone(), false));
+                return Ok((path.clone(), ours));
             }
         };
         // Without its partition, /data is an empty folder of the read-only root.

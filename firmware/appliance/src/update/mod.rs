@@ -18,6 +18,7 @@ pub mod gate;
 pub mod health;
 pub mod install;
 pub mod record;
+pub mod tries;
 pub mod version;
 
 use std::process::ExitCode;

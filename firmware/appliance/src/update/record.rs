@@ -74,9 +74,16 @@ impl Update {
         kept::write_json(&file(paths), self)
     }
 
-    /// What this boot says about an update: the record as it is now, if it changed.
+    /// What this boot says about an update: the record as it is now, if it changed. How often the
+    /// boot loader tried a slot is asked only if it did not work.
     #[must_use]
-    pub fn after_boot(&self, boot: &Boot, running: &str, boots: &Boots) -> Option<Self> {
+    pub fn after_boot(
+        &self,
+        boot: &Boot,
+        running: &str,
+        boots: &Boots,
+        counted: impl Fn(Slot) -> Option<usize>,
+    ) -> Option<Self> {
         let there = self.is_running(boot, running);
         let (state, reason) = match self.state {
             Outcome::Good | Outcome::RolledBack | Outcome::Failed => return None,
@@ -93,7 +100,10 @@ impl Update {
                 ),
             ),
             Outcome::Pending if there || boot.id == self.during => return None,
-            Outcome::Pending => (Outcome::RolledBack, self.rolled_back(running, boots)),
+            Outcome::Pending => {
+                let counted = self.slot.and_then(counted).unwrap_or(0);
+                (Outcome::RolledBack, self.rolled_back(running, boots, counted))
+            }
         };
         Some(Self { state, reason, ..self.clone() })
     }
@@ -105,7 +115,7 @@ impl Update {
     }
 
     /// Why the box runs something else than what was installed.
-    fn rolled_back(&self, running: &str, boots: &Boots) -> String {
+    fn rolled_back(&self, running: &str, boots: &Boots, counted: usize) -> String {
         let tries: Vec<_> = boots
             .since(&self.during)
             .filter(|boot| boot.version == self.to && boot.slot == self.slot)
@@ -117,7 +127,8 @@ impl Update {
                  program (kernel or system image); {from} runs again"
             );
         };
-        let mut text = match tries.len() {
+        // Some may not have come as far as to be on record.
+        let mut text = match tries.len().max(counted) {
             1 => format!("the update to {to} was tried once and did not become healthy"),
             n => format!("the update to {to} was tried {n} times and did not become healthy"),
         };
@@ -152,11 +163,11 @@ mod tests {
     }
 
     fn boot(slot: Slot) -> Boot {
-        Boot { id: "x".into(), slot: Some(slot), attempt: 0 }
+        Boot { id: "x".into(), slot: Some(slot), attempt: 0, rescue: false }
     }
 
     fn tried(boots: &mut Boots, id: &str, attempt: u32) {
-        let boot = Boot { id: id.into(), slot: Some(Slot::B), attempt };
+        let boot = Boot { id: id.into(), slot: Some(Slot::B), attempt, rescue: false };
         // A box without a clock: the time says nothing.
         let at = Timestamp::UNIX_EPOCH;
         boots.begin(BootRecord::new(&boot, "1.1", at, "restarted on purpose".into()));
@@ -164,21 +175,21 @@ mod tests {
 
     #[test]
     fn a_boot_into_the_new_slot_settles_nothing() {
-        assert_eq!(update().after_boot(&boot(Slot::B), "1.1", &Boots::default()), None);
+        assert_eq!(update().after_boot(&boot(Slot::B), "1.1", &Boots::default(), |_| None), None);
         let same_boot = Boot { id: "0".into(), ..boot(Slot::A) };
-        assert_eq!(update().after_boot(&same_boot, "1.0", &Boots::default()), None);
+        assert_eq!(update().after_boot(&same_boot, "1.0", &Boots::default(), |_| None), None);
         let good = Update { state: Outcome::Good, ..update() };
-        assert_eq!(good.after_boot(&boot(Slot::A), "1.0", &Boots::default()), None);
+        assert_eq!(good.after_boot(&boot(Slot::A), "1.0", &Boots::default(), |_| None), None);
     }
 
     #[test]
     fn power_lost_while_installing_is_told() {
         let installing = Update { state: Outcome::Installing, ..update() };
         let boots = Boots::default();
-        let after = installing.after_boot(&boot(Slot::A), "1.0", &boots).unwrap();
+        let after = installing.after_boot(&boot(Slot::A), "1.0", &boots, |_| None).unwrap();
         assert_eq!(after.state, Outcome::Failed);
         assert!(after.reason.contains("loss of power; 1.0 goes on"), "{}", after.reason);
-        let there = installing.after_boot(&boot(Slot::B), "1.1", &boots).unwrap();
+        let there = installing.after_boot(&boot(Slot::B), "1.1", &boots, |_| None).unwrap();
         assert_eq!(there.state, Outcome::Pending);
     }
 
@@ -188,12 +199,15 @@ mod tests {
         tried(&mut boots, "earlier", 1);
         tried(&mut boots, "0", 0);
         let reason = |boots: &Boots| {
-            let after = update().after_boot(&boot(Slot::A), "1.0", boots).unwrap();
+            let counted = |slot| (slot == Slot::B).then_some(2);
+            let after = update().after_boot(&boot(Slot::A), "1.0", boots, counted).unwrap();
             assert_eq!(after.state, Outcome::RolledBack);
             after.reason
         };
         assert!(reason(&boots).starts_with("the update to 1.1 did not start"));
-        for attempt in 1..=3 {
+        tried(&mut boots, "1", 1);
+        assert!(reason(&boots).contains("tried 2 times"), "one did not come as far");
+        for attempt in 2..=3 {
             tried(&mut boots, &format!("{attempt}"), attempt);
         }
         assert!(

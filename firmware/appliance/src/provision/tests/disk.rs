@@ -19,10 +19,10 @@ fn tool(program: &str, args: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A disk image with a FAT file system and these files.
-fn image(dir: &Path, files: &[(&str, &[u8])]) -> PathBuf {
+/// A disk image of so many MiB with a FAT file system and these files.
+fn image(dir: &Path, size: u64, files: &[(&str, &[u8])]) -> PathBuf {
     let image = dir.join("config.img");
-    fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
+    fs::File::create(&image).unwrap().set_len(size << 20).unwrap();
     let path = image.to_str().unwrap();
     tool("mkfs.vfat", &["-n", "CONFIG", path]).expect("mkfs.vfat of dosfstools");
     for (name, bytes) in files {
@@ -105,6 +105,7 @@ fn no_secret_is_left_on_the_disk() {
     let site = format!("\u{feff}{SITE}{mqtt}");
     let image = image(
         bench.dir.path(),
+        4,
         &[
             ("site.toml", site.as_bytes()),
             ("box.pem", &certificate),
@@ -142,4 +143,29 @@ fn no_secret_is_left_on_the_disk() {
     assert_eq!(boot(&bench, &image).unwrap().source, Source::Kept);
     let error = tool("mtype", &["-i", image.to_str().unwrap(), "::ERROR.txt"]).unwrap();
     assert!(error.contains("site.toml line 2: unknown key `rom`"), "{error}");
+}
+
+#[test]
+fn a_secret_is_wiped_at_the_very_end_of_a_partition_as_large_as_the_real_one() {
+    let bench = Bench::new();
+    let large = vec![b'x'; 144 << 20];
+    let files: &[(&str, &[u8])] =
+        &[("update.old", &large), ("site.tmp", b"former-secret"), ("site.toml", SITE.as_bytes())];
+    let image = image(bench.dir.path(), 160, files);
+    for name in ["::update.old", "::site.tmp"] {
+        tool("mdel", &["-i", image.to_str().unwrap(), name]).unwrap();
+    }
+    // A file begins where a sector does.
+    let is_there = || {
+        let bytes = fs::read(&image).unwrap();
+        bytes.chunks(512).any(|sector| sector.starts_with(b"former-secret"))
+    };
+    assert!(is_there());
+    let Some(outcome) = boot(&bench, &image) else {
+        eprintln!("not tested: this needs root, and FAT by the kernel or by fusefat");
+        return;
+    };
+    assert_eq!(outcome.problems, Vec::<String>::new());
+    until("the answer is not on the disk", || holds(&image, "This Backrow box is set up."));
+    assert!(!is_there());
 }

@@ -108,6 +108,10 @@ pub(super) fn software(facts: &Facts) -> Row {
     if !software.doing.is_empty() {
         return row(Light::Grey, sentence(&software.doing)).todo("Leave the box on.");
     }
+    if !software.distress.is_empty() {
+        return row(Light::Amber, sentence(&software.distress))
+            .todo("The box works as well as it can. Tell whoever looks after the boxes.");
+    }
     if !software.trouble.is_empty() {
         return row(Light::Amber, sentence(&software.trouble))
             .todo("The box works as before. Tell whoever sent the update.");

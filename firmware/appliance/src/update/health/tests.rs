@@ -64,7 +64,7 @@ impl Rig {
 }
 
 fn on_try(attempt: u32, slot: Slot) -> Boot {
-    Boot { id: format!("boot-{attempt}-{slot}"), slot: Some(slot), attempt }
+    Boot { id: format!("boot-{attempt}-{slot}"), slot: Some(slot), attempt, rescue: false }
 }
 
 fn pending() -> Update {
@@ -167,19 +167,120 @@ async fn a_try_with_a_failed_unit_is_given_up_and_the_old_image_says_why() {
     assert_eq!(rig.called(), "--no-block reboot\n");
     end(&rig.health.paths, &rig.health.boot);
 
-    // The boot loader falls back.
+    // The boot loader falls back, after two tries more that did not come as far as this program.
+    fs::create_dir_all(rig.dir.path().join("boot/efi/EFI/BOOT")).unwrap();
+    rig.put("boot/efi/EFI/BOOT/grubenv", "# GRUB Environment Block\nA_TRY=1\nB_TRY=3\n####");
     rig.health.boot = Boot { id: "after".into(), ..on_try(0, Slot::A) };
     rig.health.image.version = "1.0".into();
     let because = rig.begin();
     assert_eq!(because, "the box restarted itself: not healthy after 15 min: sad.service failed");
-    let why = "the update to 1.1 was tried once and did not become healthy: not healthy after 15 min: \
-               sad.service failed; 1.0 runs again";
+    let why = "the update to 1.1 was tried 3 times and did not become healthy: not healthy after 15 \
+               min: sad.service failed; 1.0 runs again";
     let told = rig.health.board.get(COMPONENT).unwrap();
     assert_eq!((told.mood, told.reason.as_str()), (Mood::Sad, why));
     rig.health.became_good();
     assert_eq!(rig.health.board.get(COMPONENT).unwrap().mood, Mood::Sad, "it stays in sight");
     assert_eq!(Update::last(&rig.health.paths).unwrap().state, Outcome::RolledBack);
     assert!(rig.health.board.events().iter().any(|event| event.message == why));
+}
+
+/// No folder can be made where a file is: the data partition takes nothing.
+fn take_the_data_away(rig: &Rig) {
+    let _ = fs::remove_dir_all(rig.health.paths.data());
+    fs::write(rig.health.paths.data(), "").unwrap();
+}
+
+#[tokio::test]
+async fn without_a_disk_to_record_it_on_nothing_is_given_up() {
+    let rig = rig(on_try(1, Slot::B), "1.1");
+    take_the_data_away(&rig);
+    rig.put("rauc-fails", "");
+    rig.begin();
+    let mut gate = rig.health.gate().await;
+    // Whatever is wrong with it: a unit that failed, or the mark.
+    for failed in ["data.mount loaded failed failed Data\n", ""] {
+        rig.put("failed", failed);
+        rig.clock.advance(gate::PATIENCE);
+        for _ in 0..5 {
+            let seen = rig.health.seen().await.unwrap();
+            assert!(!rig.health.act(&mut gate, &seen).await);
+        }
+        let told = rig.health.board.get(COMPONENT).unwrap();
+        assert_eq!(told.mood, Mood::Sad);
+        let why = if failed.is_empty() { "cannot be marked good" } else { "data.mount failed" };
+        assert!(told.reason.contains(why), "{}", told.reason);
+        assert!(told.reason.contains("it stays, as the data partition"), "{}", told.reason);
+    }
+    assert!(!rig.called().contains("reboot"), "{}", rig.called());
+}
+
+#[tokio::test]
+async fn a_give_up_is_recorded_even_if_the_start_could_not_be() {
+    let rig = rig(on_try(1, Slot::B), "1.1");
+    take_the_data_away(&rig);
+    rig.begin();
+    fs::remove_file(rig.health.paths.data()).unwrap();
+    let mut gate = rig.health.gate().await;
+    rig.put("failed", "sad.service loaded failed failed Sad\n");
+    rig.clock.advance(gate::PATIENCE);
+    let seen = rig.health.seen().await.unwrap();
+    assert!(rig.health.act(&mut gate, &seen).await);
+    assert_eq!(Boots::read(&rig.health.paths).given_up("1.1"), 1);
+}
+
+#[tokio::test]
+async fn an_image_that_proved_itself_is_never_given_up() {
+    let rig = rig(on_try(1, Slot::B), "1.1");
+    let mut boots = Boots::default();
+    let before = BootRecord::new(&on_try(0, Slot::B), "1.1", rig.health.clock.utc(), "".into());
+    boots.begin(before);
+    boots.keep(&rig.health.paths).unwrap();
+    rig.begin();
+    rig.put("rauc-fails", "");
+    let mut gate = rig.health.gate().await;
+    rig.clock.advance(gate::PATIENCE);
+    for _ in 0..5 {
+        let seen = rig.health.seen().await.unwrap();
+        assert!(!rig.health.act(&mut gate, &seen).await);
+    }
+    assert!(!rig.called().contains("reboot"), "{}", rig.called());
+    let told = rig.health.board.get(COMPONENT).unwrap();
+    assert_eq!(told.mood, Mood::Sad);
+    assert!(told.reason.ends_with("it worked before and stays; get the diagnostics"));
+    // Once the disk takes writes again, it is good.
+    fs::remove_file(rig.dir.path().join("rauc-fails")).unwrap();
+    for _ in 0..2 {
+        let seen = rig.health.seen().await.unwrap();
+        rig.health.act(&mut gate, &seen).await;
+    }
+    assert!(gate.is_good());
+}
+
+#[tokio::test]
+async fn a_box_in_distress_stays_and_says_so_until_an_update_works() {
+    let boot = Boot { rescue: true, ..on_try(3, Slot::B) };
+    let rig = rig(boot, "1.1");
+    rig.begin();
+    rig.put("failed", "sad.service loaded failed failed Sad\n");
+    let mut gate = rig.health.gate().await;
+    let distress = "slot B runs although all its tries failed";
+    let look = async |gate: &mut Gate| {
+        let seen = rig.health.seen().await.unwrap();
+        assert!(!rig.health.act(gate, &seen).await, "there is nothing to fall back to");
+        let told = rig.health.board.get(COMPONENT).unwrap();
+        assert_eq!(told.mood, Mood::Sad);
+        assert!(told.reason.contains(distress), "{}", told.reason);
+    };
+    look(&mut gate).await;
+    rig.clock.advance(gate::PATIENCE);
+    look(&mut gate).await;
+    // It works after all; that is still no slot that was good.
+    rig.put("failed", "");
+    look(&mut gate).await;
+    assert!(gate.is_good() && !rig.called().contains("reboot"));
+    pending().keep(&rig.health.paths).unwrap();
+    rig.health.became_good();
+    assert_eq!(rig.health.board.get(COMPONENT).unwrap().mood, Mood::Happy);
 }
 
 #[test]

@@ -103,4 +103,14 @@ fn an_update_is_told_while_it_goes_on_and_when_it_was_taken_back() {
         it.software.trouble = "The update to 1.3.0 did not work: a unit failed.".into();
     });
     is(&back, Light::Amber, "The update to 1.3.0 did not work: a unit failed.", "works as before");
+    let distress = row("software", |it| {
+        it.software.attempt = 3;
+        it.software.distress = "slot B runs although all its tries failed".into();
+    });
+    is(
+        &distress,
+        Light::Amber,
+        "Slot B runs although all its tries failed.",
+        "looks after the boxes",
+    );
 }
