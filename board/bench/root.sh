@@ -28,17 +28,20 @@ merge='/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh "$1"'
 # Programs of another machine's kind cannot be run here: those packages are only unpacked.
 if [ "$architecture" = "$(dpkg --print-architecture)" ]; then
   how=(--variant=apt)
+  last=--customize-hook
 else
+  # mmdebstrap(1): this variant ends with its extract hooks.
   how=(--variant=extract --setup-hook="$merge")
+  last=--extract-hook
 fi
 
 # shellcheck disable=SC2016 # mmdebstrap runs the hooks, and says what $1 is
 hooks=(
   --setup-hook='mkdir -p "$1/var/cache/apt/archives"'
   --setup-hook="find '$debs' -name '*.deb' -exec cp -t \"\$1/var/cache/apt/archives\" {} +"
-  --customize-hook="cp -nt '$debs' \"\$1\"/var/cache/apt/archives/*.deb"
-  --customize-hook="$here/parts.sh \"\$1\" $work/parts '$debs'"
-  --customize-hook="$here/fit.sh \"\$1\" $architecture"
+  "$last=cp -nt '$debs' \"\$1\"/var/cache/apt/archives/*.deb"
+  "$last=$here/parts.sh \"\$1\" $work/parts '$debs'"
+  "$last=$here/fit.sh \"\$1\" $architecture"
 )
 include=$(IFS=,; echo "${whole[*]}")
 mmdebstrap --quiet "${how[@]}" --architectures="$architecture" --include="$include" \
