@@ -30,9 +30,10 @@ if [ "$architecture" = "$(dpkg --print-architecture)" ]; then
   how=(--variant=apt)
   last=--customize-hook
 else
-  # mmdebstrap(1): this variant ends with its extract hooks.
+  # mmdebstrap(1): this variant ends with its extract hooks, and takes what is named and nothing else.
   how=(--variant=extract --setup-hook="$merge")
   last=--extract-hook
+  whole+=('?essential')
 fi
 
 # shellcheck disable=SC2016 # mmdebstrap runs the hooks, and says what $1 is
