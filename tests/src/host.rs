@@ -1,19 +1,20 @@
-//! Machines to push to: each is a real sshd with a root of its own, in its own mount and process
+//! Machines to push to: each is a real sshd with a root of its own, in its own mount, process and network
 //! namespaces, and the real daemons started there. The one thing that is not real is `systemctl`,
 //! since systemd does not run in a namespace: a script starts, restarts and looks at the daemons.
 
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Output;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
-use crate::broker::free_port;
 use crate::process::{Launch, Process, binary, children};
+use crate::venue::Venue;
 use crate::{tool, until};
 
 /// How long a machine may take to come up.
@@ -69,10 +70,11 @@ exec /usr/bin/mv "$@"
 "#;
 
 /// Makes the machine's root, and becomes its sshd. `$1` is its folder, `$2` what else has to be
-/// seen there, `$3` the size of a small disk.
+/// seen there, `$3` the size of a small disk, `$4` what plugs in its network.
 const ROOT: &str = r#"
 set -e
 mount --make-rprivate /
+eval "$4"
 root=$1/root
 for own in usr etc dev proc run root tmp opt "$2"; do mkdir -p "$root/$own"; done
 for link in bin sbin lib lib64; do [ -L "$root/$link" ] || ln -s usr/$link "$root/$link"; done
@@ -99,11 +101,13 @@ cp "$1/sshd_config" "$1/host_key" "$1/authorized_keys" "$root/run/"
 exec chroot "$root" /usr/sbin/sshd -D -e -f /run/sshd_config
 "#;
 
-/// Machines that one ssh configuration knows.
+/// Machines that one ssh configuration knows, on one network.
 #[derive(Debug)]
 pub struct Hosts {
     directory: TempDir,
+    // Before the network: a machine's link is in it.
     hosts: Vec<Host>,
+    venue: Arc<Venue>,
 }
 
 /// One of them.
@@ -111,7 +115,8 @@ pub struct Hosts {
 pub struct Host {
     name: String,
     folder: PathBuf,
-    address: SocketAddr,
+    number: usize,
+    venue: Arc<Venue>,
     small_disk: Option<&'static str>,
     process: Option<Process>,
 }
@@ -140,21 +145,18 @@ impl Hosts {
             tool::run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &file]).await;
         }
         let public = std::fs::read_to_string(path.join("host_key.pub")).unwrap();
+        let venue = Arc::new(Venue::open().await);
         let mut config = format!(
-            "Host *\n  User root\n  HostName 127.0.0.1\n  IdentityFile {0}/user_key\n  \
+            "Host *\n  User root\n  IdentityFile {0}/user_key\n  \
              IdentitiesOnly yes\n  UserKnownHostsFile {0}/known_hosts\n  \
              GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n",
             path.display()
         );
         let mut known = String::new();
         let mut hosts: Vec<Host> = Vec::new();
-        for (name, small_disk) in names {
-            // The same port may be free twice.
-            let address = std::iter::repeat_with(free_port)
-                .find(|address| hosts.iter().all(|host| host.address != *address))
-                .unwrap();
-            let _ =
-                write!(config, "Host {name}\n  Port {}\n  HostKeyAlias {name}\n", address.port());
+        for (number, (name, small_disk)) in names.iter().enumerate() {
+            let address = Venue::address(number);
+            let _ = write!(config, "Host {name}\n  HostName {address}\n  HostKeyAlias {name}\n");
             let _ = writeln!(known, "{name} {}", public.trim());
             let folder = path.join(name);
             std::fs::create_dir_all(folder.join("programs")).unwrap();
@@ -169,16 +171,16 @@ impl Hosts {
                 std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
             }
             let sshd = format!(
-                "ListenAddress 127.0.0.1:{}\nHostKey /run/host_key\nAuthorizedKeysFile \
+                "ListenAddress {address}\nHostKey /run/host_key\nAuthorizedKeysFile \
                  /run/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-                 PidFile none\nSubsystem sftp /usr/lib/openssh/sftp-server\nSetEnv PATH=/opt:/usr/sbin:/usr/bin:/sbin:/bin\n",
-                address.port()
+                 PidFile none\nSubsystem sftp /usr/lib/openssh/sftp-server\nSetEnv PATH=/opt:/usr/sbin:/usr/bin:/sbin:/bin\n"
             );
             std::fs::write(folder.join("sshd_config"), sshd).unwrap();
             hosts.push(Host {
                 name: (*name).to_owned(),
                 folder,
-                address,
+                number,
+                venue: Arc::clone(&venue),
                 small_disk: *small_disk,
                 process: None,
             });
@@ -191,7 +193,12 @@ impl Hosts {
         for host in &hosts {
             host.up().await;
         }
-        Self { directory, hosts }
+        Self { directory, hosts, venue }
+    }
+
+    /// The network.
+    pub fn venue(&self) -> Arc<Venue> {
+        Arc::clone(&self.venue)
     }
 
     /// The ssh configuration that knows them.
@@ -232,6 +239,7 @@ impl Host {
         let launch = Launch::new("unshare").args([
             "--mount",
             "--pid",
+            "--net",
             "--fork",
             "--kill-child",
             "sh",
@@ -241,6 +249,7 @@ impl Host {
             &self.folder.display().to_string(),
             &programs,
             self.small_disk.unwrap_or_default(),
+            &self.venue.plug(self.number),
         ]);
         self.process = Some(Process::start(&self.name, launch, &self.folder.join("log")));
     }
@@ -250,10 +259,8 @@ impl Host {
     /// # Panics
     /// When it does not.
     pub async fn up(&self) {
-        until(UP, &format!("{} to answer", self.name), async || {
-            TcpStream::connect(self.address).is_ok().then_some(())
-        })
-        .await;
+        until(UP, &format!("{} to answer", self.name), async || self.answers().await.then_some(()))
+            .await;
     }
 
     /// The power fails: everything on it ends at once.
@@ -265,9 +272,20 @@ impl Host {
         process.kill().await;
         // Its processes go with its first one, a moment after it.
         until(UP, &format!("{} to be off", self.name), async || {
-            TcpStream::connect(self.address).is_err().then_some(())
+            (!self.answers().await).then_some(())
         })
         .await;
+    }
+
+    async fn answers(&self) -> bool {
+        let connect = format!("exec 3<>/dev/tcp/{}/22", self.address());
+        let args = ["2", "bash", "-c", &connect];
+        self.venue.operate("timeout", &args).await.status.success()
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Ipv4Addr {
+        Venue::address(self.number)
     }
 
     /// Where a file of its `/etc` or `/var` is seen from outside; of `/etc`, only what differs from
@@ -290,7 +308,8 @@ impl Host {
     /// When ssh cannot be started.
     pub async fn shell(&self, script: &str) -> Output {
         let config = self.folder.with_file_name("config").display().to_string();
-        tool::output("ssh", &["-F", &config, "-o", "BatchMode=yes", &self.name, script]).await
+        let args = ["-F", &config, "-o", "BatchMode=yes", &self.name, script];
+        self.venue.operate("ssh", &args).await
     }
 
     /// What a file of its `/etc` or `/var` has in it, if it differs from this machine's own.

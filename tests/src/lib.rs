@@ -31,6 +31,7 @@ pub mod tls;
 pub mod tool;
 pub mod tracker;
 pub mod until;
+pub mod venue;
 pub mod viewer;
 pub mod web_client;
 

@@ -34,7 +34,12 @@ pub struct WebClient {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// Something must be heard on this topic before an order is given.
     pub hear: Option<String>,
+    /// What it is run by, with arguments before its own; else by itself.
+    pub by: Option<(&'static str, Vec<String>)>,
 }
+
+/// Runs the script.
+const NODE: &str = "node";
 
 impl WebClient {
     /// With a password.
@@ -52,23 +57,12 @@ impl WebClient {
         let (user, password) = self.login.clone().unwrap_or_default();
         let (certificate, key) = self.certificate.clone().unwrap_or_default();
         let file = |path: &Path| path.display().to_string();
-        let said = tool::run(
-            "node",
-            &[
-                "--input-type=module",
-                "-e",
-                SCRIPT,
-                web,
-                url,
-                &file(authority),
-                &user,
-                &password,
-                &file(&certificate),
-                &file(&key),
-                self.hear.as_deref().unwrap_or_default(),
-            ],
-        )
-        .await;
+        let (authority, certificate, key) = (file(authority), file(&certificate), file(&key));
+        let (program, mut args) = self.by.clone().unwrap_or((NODE, Vec::new()));
+        let own = ["--input-type=module", "-e", SCRIPT, web, url, &authority, &user, &password];
+        let hear = self.hear.as_deref().unwrap_or_default();
+        args.extend(own.into_iter().chain([certificate.as_str(), &key, hear]).map(str::to_owned));
+        let said = tool::run(program, &args).await;
         String::from_utf8_lossy(&said).trim().to_owned()
     }
 }

@@ -109,7 +109,7 @@ async fn browsers_come_by_password_or_certificate() {
         let client = WebClient {
             login: (!user.is_empty()).then(|| (user.to_owned(), password.to_owned())),
             certificate: (!name.is_empty()).then(|| (file("pem"), file("key"))),
-            hear: None,
+            ..WebClient::default()
         };
         client.visits(&url, &broker.file("ca.pem")).await
     };

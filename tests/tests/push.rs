@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Output;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backrow_tests::host::Hosts;
 use backrow_tests::process::binary;
+use backrow_tests::until;
+use backrow_tests::venue::Venue;
 use backrow_tests::web_client::WebClient;
-use backrow_tests::{broker, tool, until};
 use tempfile::TempDir;
 
 /// Machines that only have to run and be well: encoders without a room's stream cost nothing.
@@ -22,9 +25,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// An event in a folder, and what of it changes during a test.
 struct Conference {
     directory: TempDir,
-    broker: u16,
-    browsers: u16,
-    hub: u16,
+    venue: Arc<Venue>,
     /// The password of the dashboard.
     password: &'static str,
     /// Settings of one machine, by machine.
@@ -34,15 +35,19 @@ struct Conference {
 }
 
 impl Conference {
-    async fn new() -> Self {
-        let [broker, browsers, hub] = [(); 3].map(|()| broker::free_port().port());
+    async fn new(venue: Arc<Venue>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (password, more) = ("look, do not touch", BTreeMap::new());
-        let conference = Self { directory, broker, browsers, hub, password, more, window: 8 };
+        let conference = Self { directory, venue, password, more, window: 8 };
         std::fs::create_dir(conference.dir()).unwrap();
         conference.write();
         conference.backrow(&["certificates"]).await;
         conference
+    }
+
+    /// The first machine.
+    fn hub() -> Ipv4Addr {
+        Venue::address(0)
     }
 
     fn dir(&self) -> PathBuf {
@@ -51,10 +56,10 @@ impl Conference {
 
     fn write(&self) {
         let mut text = format!(
-            "[event]\nname = \"test\"\nbroker = \"mqtts://127.0.0.1:{}\"\n\
-             browsers = \"wss://127.0.0.1:{}\"\n\
+            "[event]\nname = \"test\"\nbroker = \"mqtts://{hub}:8883\"\n\
+             browsers = \"wss://{hub}:8084\"\n\
              [defaults]\nladder = []\n\
-             [defaults.encoder]\nurl = \"http://127.0.0.1:{}\"\n\
+             [defaults.encoder]\nurl = \"http://{hub}:8080\"\n\
              [defaults.hls]\nwindow = {}\n\
              [defaults.webm]\nhigh = \"off\"\nlow = \"off\"\n\
              [defaults.archive]\nmin_free = \"1MiB\"\n\
@@ -63,11 +68,9 @@ impl Conference {
              [defaults.uplink]\nmemory = \"{}MiB\"\n\
              [defaults.video]\nwidth = 64\nheight = 64\nframerate = 5\nbitrate = \"50k\"\n\
              [rooms.main]\n[rooms.side]\n",
-            self.broker,
-            self.browsers,
-            self.hub,
             self.window,
             self.window + 8,
+            hub = Self::hub(),
         );
         let mut machine = |name: &str, rest: &str| {
             let _ = writeln!(text, "[machines.{name}]\nhost = \"{name}\"\n{rest}");
@@ -75,10 +78,7 @@ impl Conference {
         };
         machine(
             "hub",
-            &format!(
-                "kind = \"encoder\"\nrooms = \"all\"\nbroker = true\nlisten.http = \"127.0.0.1:{}\"",
-                self.hub
-            ),
+            "kind = \"encoder\"\nrooms = \"all\"\nbroker = true\nlisten.http = \"0.0.0.0:8080\"",
         );
         machine("c1", "kind = \"collector\"\nroom = \"main\"");
         machine("c2", "kind = \"collector\"\nroom = \"side\"");
@@ -98,8 +98,9 @@ impl Conference {
     /// How far a browser comes at the pushed broker; it is to hear that the hub is there.
     async fn visit(&self, user: &str, password: &str) -> String {
         let hear = Some("backrow/hub/birth".to_owned());
-        let client = WebClient { hear, ..WebClient::with(user, password) };
-        let url = format!("wss://127.0.0.1:{}", self.browsers);
+        let by = Some(self.venue.as_operator("node"));
+        let client = WebClient { hear, by, ..WebClient::with(user, password) };
+        let url = format!("wss://{}:8084", Self::hub());
         client.visits(&url, &self.dir().join("certificates/authority.pem")).await
     }
 
@@ -108,7 +109,7 @@ impl Conference {
         let dir = self.dir().display().to_string();
         let (command, rest) = args.split_first().unwrap();
         let all: Vec<&str> = [*command, &dir].into_iter().chain(rest.iter().copied()).collect();
-        tool::output(binary("backrow"), &all).await
+        self.venue.operate(binary("backrow").to_str().unwrap(), &all).await
     }
 
     async fn push(&self, config: &str, more: &[&str]) -> Pushed {
@@ -121,8 +122,9 @@ impl Conference {
     async fn wanted(&self, machines: &[&'static str]) -> BTreeMap<&'static str, String> {
         let out = self.directory.path().join("rendered");
         let dir = self.dir().display().to_string();
-        let args = ["render".to_owned(), out.display().to_string(), dir];
-        tool::run(binary("backrow").to_str().unwrap(), &args).await;
+        let args = ["render", &out.display().to_string(), &dir];
+        let rendered = self.venue.operate(binary("backrow").to_str().unwrap(), &args).await;
+        assert!(rendered.status.success(), "{rendered:?}");
         let read = |machine: &'static str| {
             let path = out.join(machine).join(file(machine).trim_start_matches('/'));
             (machine, std::fs::read_to_string(path).unwrap())
@@ -193,11 +195,11 @@ async fn whole(hosts: &mut Hosts, machine: &str, allowed: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_machines_of_which_five_have_their_troubles() {
-    let mut conference = Conference::new().await;
     let names: Vec<&'static str> = ["hub", "c1", "c2"].into_iter().chain(ENCODERS).collect();
     let small = |name: &&'static str| (*name, (*name == "e2").then_some(SMALL));
     let mut hosts = Hosts::start(&names.iter().map(small).collect::<Vec<_>>()).await;
     let config = hosts.ssh_config().display().to_string();
+    let mut conference = Conference::new(hosts.venue()).await;
 
     // From nothing: the broker comes with the same push that asks it how the machines do, and so it
     // comes before the canary.
@@ -221,10 +223,8 @@ async fn ten_machines_of_which_five_have_their_troubles() {
     // Troubles.
     conference.window = 9;
     conference.more.insert("c2", "encoder.url = \"http://127.0.0.1:1\"\n".to_owned());
-    // A port that another program has: the configuration is right, and the daemon cannot live.
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    conference.more.insert("e5", format!("listen.http = \"127.0.0.1:{port}\"\n"));
+    // sshd's port: the configuration is right, and the daemon cannot live.
+    conference.more.insert("e5", format!("listen.http = \"{}:22\"\n", hosts.of("e5").address()));
     conference.write();
     hosts.host("e1").power_off().await;
     hosts.host("e2").shell("dd if=/dev/zero of=/small/filler bs=4k; true").await;
@@ -320,12 +320,12 @@ async fn without_a_broker_a_canary_that_dies_holds_the_others() {
     let directory = tempfile::tempdir().unwrap();
     let mut hosts = Hosts::start(&[("a", None), ("b", None)]).await;
     let config = hosts.ssh_config().display().to_string();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let write = |port: u16| {
+    let venue = hosts.venue();
+    let write = |http: &str| {
         let text = format!(
             "[event]\nname = \"test\"\n[rooms.main]\n\
              [machines.a]\nkind = \"encoder\"\nhost = \"a\"\nrooms = \"all\"\n\
-             listen.http = \"127.0.0.1:{port}\"\narchive.min_free = \"1MiB\"\n\
+             listen.http = \"{http}\"\narchive.min_free = \"1MiB\"\n\
              [machines.b]\nkind = \"encoder\"\nhost = \"b\"\nrooms = \"all\"\n\
              listen.http = \"127.0.0.1:0\"\narchive.min_free = \"1MiB\"\n"
         );
@@ -337,10 +337,10 @@ async fn without_a_broker_a_canary_that_dies_holds_the_others() {
         let dir = directory.path().display().to_string();
         let args =
             ["push", &dir, "-F", &config, "--settle", "3", "--canary", "1", "--patience", "12"];
-        Pushed::of_output(&tool::output(binary("backrow"), &args).await)
+        Pushed::of_output(&venue.operate(binary("backrow").to_str().unwrap(), &args).await)
     };
-    // A port that another program has: the configuration is right, and the daemon cannot live.
-    write(taken.local_addr().unwrap().port());
+    // sshd's port: the configuration is right, and the daemon cannot live.
+    write(&format!("{}:22", hosts.of("a").address()));
     let pushed = push().await;
     assert_eq!(pushed.status, 5, "{pushed}");
     pushed.expect("a", "went back: backrow-encoder.service is activating");
@@ -348,7 +348,7 @@ async fn without_a_broker_a_canary_that_dies_holds_the_others() {
     assert_eq!(hosts.host("a").text("/etc/backrow/encoder.toml").await, None);
     assert_eq!(hosts.host("b").text("/etc/backrow/encoder.toml").await, None);
 
-    write(0);
+    write("127.0.0.1:0");
     let pushed = push().await;
     assert_eq!(pushed.status, 0, "{pushed}");
     pushed.expect("a", "pushed");

@@ -44,6 +44,7 @@ pub(crate) async fn measure(report: &mut Report, runs: usize, directory: &Path) 
     let names: Vec<String> = (1..=MACHINES).map(|number| format!("m{number}")).collect();
     let machines: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
     let hosts = Hosts::start_with(&machines, SYSTEMCTL).await;
+    let venue = hosts.venue();
     let sshds: Vec<Pid> = hosts.all().iter().map(Host::sshd).collect();
     let config = hosts.ssh_config().display().to_string();
     let place = |name: &str| directory.join(name).display().to_string();
@@ -69,9 +70,11 @@ pub(crate) async fn measure(report: &mut Report, runs: usize, directory: &Path) 
         for (cost, program, args) in
             [(&mut ours, backrow.as_str(), &push), (&mut theirs, "xargs", &scp)]
         {
+            let (ip, mut line) = venue.as_operator(program);
+            line.extend_from_slice(args);
             let before = at_rest(&sshds).await;
             let began = Instant::now();
-            let here = usage::run(program, args, None, &output).await.processor;
+            let here = usage::run(ip, &line, None, &output).await.processor;
             let wall = began.elapsed().as_secs_f64();
             let there = at_rest(&sshds).await - before;
             if run > 0 {
