@@ -77,6 +77,12 @@ macos_refusal() {
       echo "$device is encrypted or part of a set. $wipe"
       return 25
       ;;
+    *Apple_APFS*)
+      if macos_has_filevault "$name"; then
+        echo "$device is encrypted. $wipe"
+        return 25
+      fi
+      ;;
   esac
   if [ "$(told 'Media Read-Only' <<<"$about")" = Yes ]; then
     echo "$device is read-only. Is the little switch of the card on LOCK?"
@@ -89,6 +95,15 @@ macos_refusal() {
       return 32
       ;;
   esac
+}
+
+# Whether an APFS container on this disk has an encrypted volume; the container is a disk of its own.
+macos_has_filevault() {
+  diskutil apfs list | awk -v part="${1}s[0-9]+" '
+    / Container disk/ { ours = 0 }
+    / Physical Store / { ours = ours || $0 ~ part }
+    /FileVault: +Yes/ && ours { found = 1 }
+    END { exit !found }'
 }
 
 # macOS mounts whatever is plugged in, so being mounted says nothing: it is undone, not refused.

@@ -39,6 +39,22 @@ const LIST: &str = "/dev/disk0 (internal, physical):
    1:             Windows_FAT_32 OLD                     67.1 MB    disk4s1
 ";
 
+/// Two containers, as `diskutil apfs list` shows them; the second is on the card.
+const CONTAINERS: &str = "APFS Containers (2 found)
+|
++-- Container disk3 0F3C3E5A-7A0A-4C52-9A3B-3B4C5D6E7F80
+|   ====================================================
+|   +-< Physical Store disk0s2 6B1D2C3E-4F50-4617-8293-A4B5C6D7E8F9
+|   +-> Volume disk3s1 1A2B3C4D-5E6F-4071-8293-A4B5C6D7E8F9
+|       FileVault:                 Yes (Unlocked)
+|
++-- Container disk5 9F8E7D6C-5B4A-4392-8172-6354A5B6C7D8
+    ====================================================
+    +-< Physical Store disk4s2 0A1B2C3D-4E5F-4607-8192-A3B4C5D6E7F8
+    +-> Volume disk5s1 A9B8C7D6-E5F4-4302-9181-726354A5B6C7
+        FileVault:                 No
+";
+
 struct Mac {
     bench: Bench,
     image: String,
@@ -61,6 +77,7 @@ impl Mac {
             CARD.replace("Whole:                     Yes", "Whole:                     No"),
         );
         bench.write("volume.txt", VOLUME);
+        bench.write("apfs.txt", CONTAINERS);
         let here = bench.path("").display().to_string();
         bench.stand_in("uname", "echo Darwin");
         bench.stand_in(
@@ -79,6 +96,7 @@ impl Mac {
                'info /dev/disk0') cat builtin.txt ;;
                'info /' | 'info /dev/disk3s5') cat root.txt ;;
                'list physical' | 'list /dev/disk4') cat list.txt ;;
+               'apfs list') cat apfs.txt ;;
                'unmountDisk /dev/disk4') [ ! -e BUSY ] ;;
                'eject /dev/disk4') ;;
                *) echo \"Could not find disk: $*\"; exit 1 ;;
@@ -122,7 +140,7 @@ impl Mac {
     /// What was called, without what only asks, each once.
     fn calls(&self) -> Vec<String> {
         let calls = std::fs::read_to_string(self.bench.path("CALLS")).unwrap_or_default();
-        let asks = |call: &&str| call.contains(" info ") || call.contains(" list ");
+        let asks = |call: &&str| call.contains(" info ") || call.contains(" list");
         let mut calls: Vec<_> =
             calls.lines().filter(|call| !asks(call)).map(str::to_owned).collect();
         calls.dedup();
@@ -199,6 +217,14 @@ fn what_must_not_be_written_is_refused() {
         mac.bench.write("list.txt", LIST.replace("Windows_FAT_32", scheme));
         mac.refuses("/dev/disk4", code, &["Disk Utility"]);
     }
+    // Of two containers, the encrypted one is not on the card; then it is.
+    mac.bench.write("list.txt", LIST.replace("Windows_FAT_32", "Apple_APFS"));
+    mac.flash("", &["--dry-run", "/dev/disk4"]).expect(0, &[]);
+    mac.bench.write(
+        "apfs.txt",
+        CONTAINERS.replace("FileVault:                 No", "FileVault:                 Yes"),
+    );
+    mac.refuses("/dev/disk4", 25, &["/dev/disk4 is encrypted", "Disk Utility"]);
     mac.bench.write("list.txt", LIST);
 
     let changes = [
