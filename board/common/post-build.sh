@@ -21,12 +21,15 @@ rm -rf "$target"/{share,usr/lib/grub,usr/share/grub,etc/grub.d}
 complete_root "$target" "$board" "$keys"
 
 # GStreamer's registry, so that no box scans its plugins: the target's own program makes it, in the
-# target as its root, which this machine can run if it is of the same kind (or has qemu-user set up).
+# target as its root. For another kind of processor QEMU runs it, if it is there (Debian: qemu-user); it
+# starts no other programs then, so one process scans.
 registry=usr/lib/backrow/gst-registry.bin
 rm -f "$target/$registry"
 if [ -x "$target/usr/bin/gst-inspect-1.0" ]; then
-  if ! unshare --map-root-user --root="$target" /usr/bin/env GST_REGISTRY="/$registry" \
-    /usr/bin/gst-inspect-1.0 > /dev/null 2>&1 || [ ! -s "$target/$registry" ]; then
-    say "no GStreamer registry: $board's programs do not run here; the box scans on its first capture"
-  fi
+  unshare --map-root-user --root="$target" /usr/bin/env GST_REGISTRY="/$registry" \
+    /usr/bin/gst-inspect-1.0 > /dev/null 2>&1 ||
+    qemu-aarch64 -L "$target" -E GST_REGISTRY="$target/$registry" -E GST_REGISTRY_FORK=no \
+      "$target/usr/bin/gst-inspect-1.0" > /dev/null 2>&1 || true
+  [ -s "$target/$registry" ] ||
+    say "no GStreamer registry: $board's programs do not run here; the box scans at each start of a capture"
 fi
