@@ -45,7 +45,7 @@ impl Subscriber {
         let address = broker.address();
         // -d prints the protocol's steps, so that we see the subscription acknowledged; the
         // body comes as hexadecimal digits, since a preview is a JPEG.
-        let launch = Launch::new("stdbuf").args([
+        let launch = Launch::new("stdbuf").killed().args([
             // Into a file, it would keep its words to itself by the block.
             "-oL".to_owned(),
             "mosquitto_sub".to_owned(),

@@ -24,6 +24,7 @@ pub struct Launch {
     stdin: Stdio,
     stdout: Option<File>,
     environment: Vec<(String, String)>,
+    last: Signal,
 }
 
 impl Launch {
@@ -35,7 +36,17 @@ impl Launch {
             stdin: Stdio::null(),
             stdout: None,
             environment: Vec::new(),
+            last: Signal::TERM,
         }
+    }
+
+    /// A program that is killed when it is not wanted any more, rather than asked to end: somebody
+    /// else's, that may hang over it. mosquitto_sub disconnects within its handler of SIGTERM, where it
+    /// waits for ever for a lock that it holds.
+    #[must_use]
+    pub fn killed(mut self) -> Self {
+        self.last = Signal::KILL;
+        self
     }
 
     /// Appends arguments.
@@ -94,6 +105,8 @@ pub struct Process {
     pid: Pid,
     log: PathBuf,
     ended: Ended,
+    /// What ends it when it is dropped.
+    last: Signal,
 }
 
 impl Process {
@@ -104,6 +117,7 @@ impl Process {
     pub fn start(name: &str, launch: Launch, log: &Path) -> Self {
         let ended: Ended = Arc::default();
         let (started, start) = std::sync::mpsc::channel();
+        let last = launch.last;
         let mut command = launch.command(log);
         let end = Arc::clone(&ended);
         // The thread that starts a child must live as long as the child: the death signal
@@ -122,7 +136,7 @@ impl Process {
             Ok(pid) => pid,
             Err(error) => panic!("{name} could not be started (is setpriv installed?): {error}"),
         };
-        Self { name: name.into(), pid, log: log.into(), ended }
+        Self { name: name.into(), pid, log: log.into(), ended, last }
     }
 
     /// Process id.
@@ -210,7 +224,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal(Signal::TERM);
+        self.signal(self.last);
         // A stopped process takes its SIGTERM only once it runs again.
         self.signal(Signal::CONT);
         let (ended, change) = &*self.ended;
@@ -225,7 +239,8 @@ impl Drop for Process {
         if thread::panicking() {
             eprintln!("--- end of the log of {}:\n{}\n---", self.name, self.tail());
         } else if stubborn {
-            panic!("{} did not stop within {GRACE:?} of SIGTERM:\n{}", self.name, self.tail());
+            let (name, last) = (&self.name, self.last);
+            panic!("{name} did not stop within {GRACE:?} of {last:?}:\n{}", self.tail());
         }
     }
 }

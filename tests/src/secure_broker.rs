@@ -115,7 +115,8 @@ impl SecureBroker {
         }
         let arguments = ["-oL".to_owned(), "mosquitto_sub".to_owned()].into_iter().chain(args);
         let log = self.directory.path().join(format!("heard-by-{name}"));
-        Hearing(Process::start("mosquitto_sub", Launch::new("stdbuf").args(arguments), &log))
+        let launch = Launch::new("stdbuf").killed().args(arguments);
+        Hearing(Process::start("mosquitto_sub", launch, &log))
     }
 }
 

@@ -120,7 +120,7 @@ impl Conference {
         args.extend(self.client("operator"));
         args.extend(["-d", "-t", "backrow/b1/command/ack"].map(str::to_owned));
         let log = self.dir().join("answers");
-        let hearing = Process::start("answers", Launch::new("stdbuf").args(args), &log);
+        let hearing = Process::start("answers", Launch::new("stdbuf").killed().args(args), &log);
         until(SOON, "the subscription", async || {
             hearing.log().contains("Subscribed").then_some(())
         })

@@ -75,6 +75,8 @@ async fn a_power_cut_during_an_update_and_a_slot_that_rots() {
     let good = |it: &serde_json::Value| it["mood"] == "happy";
     stage.component(400, "box.update", good).await;
     stage.machine.copy(&bundle("good"), "/data/good.raucb").await;
+    // It is wanted again after the power cut.
+    stage.machine.ssh("sync").await;
     stage.machine.ssh("appliance update /data/good.raucb >/tmp/log 2>&1 &").await;
     let installing = "grep -q '\"installing\"' /data/backrow/update.json && pidof rauc";
     stage.machine.ssh_until(120, "the installation to begin", installing).await;
