@@ -8,14 +8,10 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
 };
 
 use appliance::{
-    command::{
-        desk::{Desk, Done, Job, NotDone},
-        identify::Identify,
-    },
+    command::desk::{Desk, Done, Job, NotDone},
     paths::Paths,
     programs::Programs,
     update::{
@@ -146,15 +142,7 @@ impl Bench {
     }
 
     fn desk(&self) -> Desk {
-        Desk {
-            paths: self.paths(),
-            programs: self.programs(),
-            board: Board::new(clock::system()),
-            installer: self.installer(),
-            identify: Identify::default(),
-            doing: Arc::default(),
-            gathering: Arc::default(),
-        }
+        Desk::new(self.installer(), Board::new(clock::system()))
     }
 
     /// Why it is refused, without the bundle's path.
@@ -234,7 +222,7 @@ async fn every_refusal_says_plainly_why() {
     fs::write(&changed, &good).unwrap();
     let signature = u64::try_from(good.len()).unwrap() - 300;
     let file = fs::OpenOptions::new().write(true).open(&changed).unwrap();
-    file.write_all_at(b"XXXX", signature).unwrap();
+    file.write_all_at(b"else", signature).unwrap();
     let why = bench.why(&changed).await;
     assert!(why.contains("or was damaged on its way"), "{why}");
     let nonsense = bench.path("nonsense.raucb");

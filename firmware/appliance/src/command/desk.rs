@@ -91,6 +91,20 @@ pub struct Desk {
 }
 
 impl Desk {
+    /// A desk for the installer's box, at which nothing was ordered yet.
+    #[must_use]
+    pub fn new(installer: Installer, board: Board) -> Self {
+        Self {
+            paths: installer.paths.clone(),
+            programs: installer.programs.clone(),
+            board,
+            installer,
+            identify: Identify::default(),
+            doing: Arc::default(),
+            gathering: Arc::default(),
+        }
+    }
+
     /// Carries an order out.
     ///
     /// # Errors

@@ -94,14 +94,12 @@ async fn came_back_from(desk: &Desk, left: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt, sync::Arc};
+    use std::os::unix::fs::PermissionsExt;
 
     use watchdog::{board::Board, clock};
 
     use super::*;
-    use crate::{
-        command::identify::Identify, image::Slot, programs::Programs, update::install::Installer,
-    };
+    use crate::{image::Slot, programs::Programs, update::install::Installer};
 
     /// A box that runs 1.0 from slot A, with a `rauc` that takes whatever is there as 1.1.
     struct Rig {
@@ -133,22 +131,10 @@ mod tests {
             // What is there when the restart is asked for.
             systemctl: script("systemctl", "echo reboot, $(cd data; echo *) >> called"),
         };
-        let (paths, clock) = (Paths::under(dir.path()), clock::system());
-        let installer = Installer {
-            paths: paths.clone(),
-            programs: programs.clone(),
-            clock: clock.clone(),
-            ca: None,
-        };
-        let desk = Desk {
-            paths,
-            programs,
-            board: Board::new(clock),
-            installer,
-            identify: Identify::default(),
-            doing: Arc::default(),
-            gathering: Arc::default(),
-        };
+        let clock = clock::system();
+        let paths = Paths::under(dir.path());
+        let installer = Installer { paths, programs, clock: clock.clone(), ca: None };
+        let desk = Desk::new(installer, Board::new(clock));
         Rig { dir, desk }
     }
 

@@ -40,7 +40,6 @@ use watchdog::{
 use crate::{
     command::{
         desk::Desk,
-        identify::Identify,
         listen::{self, Listener},
     },
     image::{Boot, Image},
@@ -169,22 +168,13 @@ impl Parts {
         });
         let boot = Boot::read(paths);
         health::begin(paths, &image, &boot, &board, &clock);
-        let programs = Programs::default();
         let installer = Installer {
             paths: paths.clone(),
-            programs: programs.clone(),
+            programs: Programs::default(),
             clock: clock.clone(),
             ca: site.as_ref().and_then(site_ca),
         };
-        let desk = Desk {
-            paths: paths.clone(),
-            programs,
-            board: board.clone(),
-            installer,
-            identify: Identify::default(),
-            doing: Arc::new(watch::Sender::new(String::new())),
-            gathering: Arc::default(),
-        };
+        let desk = Desk::new(installer, board.clone());
         let good = Arc::new(watch::Sender::new(false));
         let (incoming, heard) = mpsc::channel(WAITING);
         let (answer, answers) = mpsc::channel(WAITING);

@@ -5,9 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use watchdog::{board::Board, clock};
 
 use super::*;
-use crate::{
-    command::identify::Identify, kept, paths::Paths, programs::Programs, update::install::Installer,
-};
+use crate::{kept, paths::Paths, programs::Programs, update::install::Installer};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,21 +26,8 @@ fn rig_in(dir: tempfile::TempDir, boot: &str) -> Rig {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let programs = Programs { rauc: vec!["false".into()], systemctl: script.into() };
     let clock = clock::system();
-    let installer = Installer {
-        paths: paths.clone(),
-        programs: programs.clone(),
-        clock: clock.clone(),
-        ca: None,
-    };
-    let desk = Desk {
-        paths,
-        programs,
-        board: Board::new(clock.clone()),
-        installer,
-        identify: Identify::default(),
-        doing: Arc::new(watch::Sender::new(String::new())),
-        gathering: Arc::default(),
-    };
+    let installer = Installer { paths, programs, clock: clock.clone(), ca: None };
+    let desk = Desk::new(installer, Board::new(clock.clone()));
     let (incoming, heard) = mpsc::channel(16);
     let (answer, answers) = mpsc::channel(16);
     let cancel = CancellationToken::new();
