@@ -96,6 +96,10 @@ pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<Str
             serde_json::json!({ "qom-type": "throttle-group", "id": "slow", "limits": limits });
         args.add("-object", &group.to_string());
     }
+    if setup.twin {
+        let image = setup.image.display();
+        args.add("-drive", &format!("if=virtio,format=raw,snapshot=on,file={image}"));
+    }
     args.add("-blockdev", &blockdev(setup, disk));
     // A kernel that is given by itself comes first, and is number 0.
     let first = if setup.kernel.is_some() { "" } else { ",bootindex=0" };

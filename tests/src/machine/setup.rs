@@ -48,6 +48,7 @@ pub struct Setup {
     pub(super) config: Vec<(String, Vec<u8>)>,
     pub(super) kernel: Option<Kernel>,
     pub(super) volume: Option<PathBuf>,
+    pub(super) twin: bool,
     pub(super) memory: u32,
 }
 
@@ -68,6 +69,7 @@ impl Setup {
             config: Vec::new(),
             kernel: None,
             volume: None,
+            twin: false,
             memory: 1024,
         }
     }
@@ -88,6 +90,14 @@ impl Setup {
     #[must_use]
     pub fn with_volume(mut self, file: &Path) -> Self {
         self.volume = Some(file.into());
+        self
+    }
+
+    /// With a second disk that was flashed with the same image and never started, and that the kernel
+    /// finds first; what is written to it is lost.
+    #[must_use]
+    pub fn with_twin(mut self) -> Self {
+        self.twin = true;
         self
     }
 
