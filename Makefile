@@ -66,18 +66,27 @@ test: setup-test footage web check
 	$(MAKE) --no-print-directory fuzz
 
 # The box's whole image in an emulated machine, which tells how long everything took. IMAGE= takes
-# another image than the bench's, such as a release; BACKROW_TIMEOUT_SCALE=3 is for a busy machine.
-# Updates for it are taken from BUNDLES=folder. VM_ONLY=cold_boot runs those whose names have this.
-vm-test: setup-test web $(if $(IMAGE),,bench-image)
+# another image than the bench's, such as a release, and makes updates for it out of itself (KEYS= as for
+# `make image`); BACKROW_TIMEOUT_SCALE=3 is for a busy machine. VM_ONLY=cold_boot runs those whose names
+# have this.
+updates := target/updates/$(notdir $(IMAGE))
+image_under_test := $(if $(IMAGE),IMAGE='$(abspath $(IMAGE))' BUNDLES='$(abspath $(updates))' )
+vm-test: setup-test web $(if $(IMAGE),$(updates)/.made,bench-image)
 	cargo build --workspace --locked --bins
-	$(if $(IMAGE),IMAGE='$(abspath $(IMAGE))' )cargo test --workspace --locked --test box -- \
+	$(image_under_test)cargo test --workspace --locked --test box -- \
 		--test-threads=1 --nocapture $(VM_ONLY)
+
+ifneq ($(IMAGE),)
+$(updates)/.made: $(IMAGE) board/bench/updates.sh board/common/image.sh | setup-test
+	./board/bench/updates.sh '$(IMAGE)' '$(updates)'
+	@touch $@
+endif
 
 # What takes too long for every day: power cuts replayed from a log of the disk's writes, an update
 # cut off, a slow card, a boot on ARM.
 vm-test-full: vm-test
 	$(if $(IMAGE),,$(MAKE) --no-print-directory bench-image ARCHITECTURE=aarch64)
-	$(if $(IMAGE),IMAGE='$(abspath $(IMAGE))' )cargo test --workspace --locked --test box_full -- \
+	$(image_under_test)cargo test --workspace --locked --test box_full -- \
 		--test-threads=1 --nocapture $(if $(IMAGE),--skip arm)
 
 # A machine as one rents it, made an encoder as docs/deploy.md says; as root. VM_ONLY and

@@ -98,7 +98,7 @@ size_report "$tree" "$work/rootfs.squashfs" "$image" > "$bench/$board.sizes"
 
 # 5. Updates, good and bad.
 if [ "$architecture" = x86_64 ]; then
-  board/bench/updates.sh "$work/rootfs.squashfs" "$board" "$bench/bundles"
+  board/bench/updates.sh "$image" "$bench/bundles"
 fi
 rm -rf "$tree"
 echo "$state" > "$work/state"

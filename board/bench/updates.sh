@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
-# Makes updates for the tests out of an image's root: one that works, one that never gets well, and
-# three that are refused before anything of them is written.
-#   updates.sh ROOTFS BOARD OUT   ROOTFS is what is in the slot, rootfs.squashfs; needs root
-# For a release: updates.sh target/image/BOARD/images/rootfs.squashfs BOARD bundles; then
-# IMAGE=… BUNDLES=bundles make vm-test.
+# Makes updates for the tests out of an image: one that works, one that never gets well, and three that
+# are refused before anything of them is written.
+#   updates.sh IMAGE OUT      needs root; KEYS=folder: the keys that the image's own updates are signed with
 set -euo pipefail
 # shellcheck source=board/common/image.sh
 source "$(dirname "$0")/../common/image.sh"
-rootfs=$1 board=$2 out=$3
+image=$1 out=$2
 keys=$(signing_keys)
 others=$backrow/target/bench/other-keys
 development_keys "$others"
@@ -15,7 +13,14 @@ development_keys "$others"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/root
-unsquashfs -quiet -no-progress -d "$tree" "$rootfs" > /dev/null
+start=$(partx --show --noheadings --output START,NAME "$image" | awk '$2 == "rootfs-a" { print $1 }')
+[ -n "$start" ] || { say "$image has no partition rootfs-a: it is no image of the box"; exit 1; }
+unsquashfs -quiet -no-progress -offset $((start * 512)) -d "$tree" "$image" > /dev/null
+board=$(sed -n 's/^BACKROW_BOARD=//p' "$tree/usr/lib/backrow/image")
+cmp -s "$keys/ca.cert.pem" "$tree/etc/rauc/keyring.pem" || {
+  say "$image takes no updates signed with $keys: give the keys it was made with as KEYS="
+  exit 1
+}
 rm -rf "$out"
 mkdir -p "$out"
 
