@@ -34,7 +34,7 @@ pub use disk::Disk;
 pub use grabber::Grabber;
 pub use qmp::{Event, Qmp};
 pub use running::{HOST, Machine};
-pub use setup::{Fault, Kernel, Processor, Setup, bench_directory, bundle};
+pub use setup::{Bus, Fault, Kernel, Processor, Setup, bench_directory, bundle};
 pub use site::Site;
 pub use stage::{ROOM, Stage, Stopwatch};
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
-use super::setup::{Fault, Processor, Setup};
+use super::setup::{Bus, Fault, Processor, Setup};
 
 /// Where Debian has the UEFI firmware: code, and the variables to begin with.
 fn firmware(processor: Processor) -> (PathBuf, PathBuf) {
@@ -79,7 +79,10 @@ pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<Str
     args.add("-chardev", &format!("file,id=serial,append=on,path={}", file("serial.log")));
     args.add("-serial", "chardev:serial");
     args.add("-qmp", &format!("unix:{},server=on,wait=off", file("qmp")));
-    args.add("-device", "virtio-rng-pci");
+    let virtual_parts = setup.bus == Bus::Virtio;
+    if virtual_parts {
+        args.add("-device", "virtio-rng-pci");
+    }
     if let Some(kernel) = &setup.kernel {
         args.add("-kernel", &kernel.image.display().to_string());
         args.add("-initrd", &kernel.initrd.display().to_string());
@@ -103,7 +106,16 @@ pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<Str
     args.add("-blockdev", &blockdev(setup, disk));
     // A kernel that is given by itself comes first, and is number 0.
     let first = if setup.kernel.is_some() { "" } else { ",bootindex=0" };
-    args.add("-device", &format!("virtio-blk-pci,drive=disk,serial=backrow-boot{first}"));
+    let disk = match setup.bus {
+        Bus::Virtio => "virtio-blk-pci",
+        Bus::Usb => "usb-storage,bus=xhci.0",
+        Bus::Nvme => "nvme",
+        Bus::Sata => "ide-hd,bus=ide.0",
+    };
+    if setup.bus == Bus::Usb {
+        args.add("-device", "qemu-xhci,id=xhci");
+    }
+    args.add("-device", &format!("{disk},drive=disk,serial=backrow-boot{first}"));
     if let Some(volume) = &setup.volume {
         let volume = volume.display();
         args.add("-drive", &format!("if=virtio,format=raw,readonly=on,file={volume}"));
@@ -117,7 +129,8 @@ pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<Str
         .map(|(address, port)| format!(",guestfwd=tcp:{address}:443-cmd:{} {port}", file(SERVER)));
     let servers: String = servers.collect();
     args.add("-netdev", &format!("user,id=net,ipv6=off,{forwards}{servers}"));
-    args.add("-device", "virtio-net-pci,id=nic,netdev=net,mac=52:54:00:12:34:56");
+    let card = if virtual_parts { "virtio-net-pci" } else { "e1000e" };
+    args.add("-device", &format!("{card},id=nic,netdev=net,mac=52:54:00:12:34:56"));
     args.add("-rtc", &format!("base={}", setup.clock.as_deref().unwrap_or("utc")));
     if setup.watchdog {
         args.add("-device", "i6300esb");

@@ -11,6 +11,19 @@ pub enum Processor {
     Arm,
 }
 
+/// How the disk is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// As only emulators have it, like the network card then.
+    Virtio,
+    /// A stick; like the following, in a machine without any virtio device, as one buys it.
+    Usb,
+    /// A solid-state disk on PCI Express.
+    Nvme,
+    /// SATA.
+    Sata,
+}
+
 /// Something between the machine and its disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -38,6 +51,7 @@ pub struct Kernel {
 pub struct Setup {
     pub(super) processor: Processor,
     pub(super) image: PathBuf,
+    pub(super) bus: Bus,
     pub(super) clock: Option<String>,
     pub(super) fault: Option<Fault>,
     pub(super) watchdog: bool,
@@ -59,6 +73,7 @@ impl Setup {
         Self {
             processor: Processor::X86,
             image: image.unwrap_or_else(|| bench("x86_64")),
+            bus: Bus::Virtio,
             clock: None,
             fault: None,
             watchdog: false,
@@ -112,6 +127,13 @@ impl Setup {
     #[must_use]
     pub fn with_site(self, text: impl Into<Vec<u8>>) -> Self {
         self.with_file("site.toml", text)
+    }
+
+    /// With its disk attached so.
+    #[must_use]
+    pub fn on(mut self, bus: Bus) -> Self {
+        self.bus = bus;
+        self
     }
 
     /// With a clock that shows this when it is switched on, such as `1970-01-01T00:00:00`.

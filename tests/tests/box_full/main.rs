@@ -2,5 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)] // a test panics, and times are told
 
 mod arm;
+mod disks;
 mod power;
-mod slow;
