@@ -82,7 +82,7 @@ $(updates)/.made: $(IMAGE) board/bench/updates.sh board/common/image.sh | setup-
 	@touch $@
 endif
 
-# What takes too long for every day: power cuts replayed from a log of the disk's writes, an update
+# What takes too long for every day: other disks, power cuts replayed from a log of a disk's writes, an update
 # cut off, a slow card, a boot on ARM.
 vm-test-full: vm-test
 	$(if $(IMAGE),,$(MAKE) --no-print-directory bench-image ARCHITECTURE=aarch64)

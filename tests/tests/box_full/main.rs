@@ -3,4 +3,5 @@
 
 mod arm;
 mod disks;
+mod left_alone;
 mod power;
