@@ -105,7 +105,7 @@ check: setup-test web
 	shellcheck -s sh firmware/fleet/src/push/agent.sh
 	shellcheck -x buildroot/*.sh board/*/*.sh board/bench/initrd-init \
 		board/raspberrypi/overlay/usr/lib/backrow/rauc-tryboot \
-		overlay/usr/lib/backrow/boot-disk overlay/usr/lib/backrow/ssh-host-key
+		overlay/usr/lib/backrow/{boot-disk,own-guids,ssh-host-key}
 
 # Everything that parses bytes from outside; the corpus in fuzz/corpus is kept.
 fuzz: setup-test web
