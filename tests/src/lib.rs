@@ -18,6 +18,7 @@ pub mod far_box;
 pub mod footage;
 pub mod hls;
 pub mod host;
+pub mod journal;
 pub mod login;
 pub mod machine;
 pub mod measure;
