@@ -143,8 +143,9 @@ impl Hearing {
     }
 }
 
-/// Makes an authority, the broker's certificate for this machine, and one for each name.
-async fn certificates(there: &Path, names: &[&str]) {
+/// Makes an authority (`ca.pem`), a certificate for a server on this machine (`server.pem` and
+/// `server.key`), and one for each name.
+pub(crate) async fn certificates(there: &Path, names: &[&str]) {
     let openssl = async |line: &str| {
         let args: Vec<String> = line
             .split_whitespace()

@@ -10,12 +10,23 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::process::geteuid;
+
 use crate::tool;
 
 /// The name of the bridge.
-const BRIDGE: &str = "br0";
+pub const BRIDGE: &str = "br0";
 /// The operator's own address, with the bits of its network.
 const OPERATOR: &str = "10.0.0.1/16";
+
+/// Namespaces need root; where they are not allowed, a test says so.
+pub fn allowed() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        eprintln!("SKIPPED: a network or file systems of its own need root");
+    }
+    root
+}
 
 /// A network; it goes when it is dropped, and the machines in it have ended.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! From switching on to frames that an encoder has confirmed, and the system around it.
 
-use backrow_tests::machine::{Machine, Setup, Stage, Stopwatch, patience};
+use backrow_tests::journal::JournalServer;
+use backrow_tests::machine::{HOST, Machine, Setup, Stage, Stopwatch, patience};
 use backrow_tests::until;
 
 /// What must hold of a running box: a command, and its output.
@@ -41,7 +42,9 @@ async fn looks_well(machine: &Machine) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cold_boot_ends_in_confirmed_segments_and_a_sound_system() {
-    let mut stage = Stage::set(Setup::new(), |site| site).await;
+    let journals = JournalServer::start().await;
+    let upload = format!("[log]\nupload = \"http://{HOST}:{}\"", journals.port());
+    let mut stage = Stage::set(Setup::new(), |site| site.more(&upload)).await;
     let watch = Stopwatch::start();
     stage.machine.start().await;
     let session = stage.confirmed().await;
@@ -89,6 +92,13 @@ async fn a_cold_boot_ends_in_confirmed_segments_and_a_sound_system() {
     .await;
     stage.goes_on(&session).await;
     watch.lap("page and preview");
+
+    // Where there was no network yet, its sender has tried again meanwhile, every half minute.
+    until(patience(180), "the box's journal to arrive", async || {
+        (!journals.messages("backrow-collector.service").await.is_empty()).then_some(())
+    })
+    .await;
+    watch.lap("its journal is here");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +144,7 @@ async fn switched_off_or_cut_off_it_comes_back_with_what_it_was_given() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_in_1970_keeps_nobody_from_streaming_by_tls() {
-    use backrow_tests::machine::{HOST, ROOM, Site};
+    use backrow_tests::machine::{ROOM, Site};
     use backrow_tests::tls::TlsFront;
     use backrow_tests::{Broker, EncoderConfig, EncoderProcess};
 

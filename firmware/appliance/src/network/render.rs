@@ -2,7 +2,8 @@
 //!
 //! Every value was checked when it was read, and what a person chose freely (names, passwords) is
 //! written in hexadecimal, or where that is not possible in quotes that it cannot end: so no value
-//! can become a line of its own.
+//! can become a line of its own. Nothing on the box asks wpa_supplicant, so no `ctrl_interface` is
+//! named: one that was built without it, as Buildroot's is, refuses a file that has that line.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -94,7 +95,7 @@ fn dot_network(matching: &str, fixed: Option<&Fixed>, network: &Network, metric:
 }
 
 fn wifi(settings: &Wifi) -> String {
-    let mut out = "ctrl_interface=/run/wpa_supplicant\nupdate_config=0\n".to_owned();
+    let mut out = "update_config=0\n".to_owned();
     if let Some(country) = &settings.country {
         let _ = writeln!(out, "country={country}");
     }
@@ -120,9 +121,8 @@ fn wifi(settings: &Wifi) -> String {
 
 fn wired_auth(settings: &WiredAuth) -> String {
     let WiredAuth { eap, identity, ca } = settings;
-    let mut out = "ctrl_interface=/run/wpa_supplicant\nap_scan=0\nupdate_config=0\nnetwork={\n\
-                   \tkey_mgmt=IEEE8021X\n\teapol_flags=0\n"
-        .to_owned();
+    let mut out =
+        "ap_scan=0\nupdate_config=0\nnetwork={\n\tkey_mgmt=IEEE8021X\n\teapol_flags=0\n".to_owned();
     let path = |path: &Path| hex(path.as_os_str().as_encoded_bytes());
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(out, "\t{key}={value}");

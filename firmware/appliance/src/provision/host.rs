@@ -65,10 +65,15 @@ fn drop_ins(paths: &Paths, accepted: Option<&Accepted>) -> io::Result<()> {
 /// The sender's own defaults are a key, a certificate and an authority that no box has. `-` is no
 /// key (systemd 252 and later); it is for the server to say whom it listens to.
 fn journal_upload(server: &url::Url) -> String {
-    // It puts `/upload` behind, and the receiver knows no `//upload`.
-    let server = server.as_str().trim_end_matches('/');
+    use url::Position::{AfterHost, BeforeScheme};
+    // Where it sees no port it puts 19532 behind, even behind a path; so the address's own is written,
+    // which `Url` leaves out when it is the scheme's. Then it puts `/upload`, and the receiver knows no
+    // `//upload`.
+    let host = &server[BeforeScheme..AfterHost];
+    let port = server.port_or_known_default().unwrap_or(443);
+    let path = server.path().trim_end_matches('/');
     format!(
-        "[Upload]\nURL={server}\nServerKeyFile=-\nServerCertificateFile=-\n\
+        "[Upload]\nURL={host}:{port}{path}\nServerKeyFile=-\nServerCertificateFile=-\n\
          TrustedCertificateFile=/etc/ssl/certs/ca-certificates.crt\n"
     )
 }
@@ -142,4 +147,23 @@ fn group(paths: &Paths, name: &str) -> Option<u32> {
         let mut fields = line.split(':');
         (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_goes_to_the_port_and_path_that_the_address_means() {
+        for (address, written) in [
+            ("https://logs.example.org:19532", "https://logs.example.org:19532"),
+            ("https://logs.example.org:19532/", "https://logs.example.org:19532"),
+            ("https://logs.example.org:443", "https://logs.example.org:443"),
+            ("https://logs.example.org/of/boxes/", "https://logs.example.org:443/of/boxes"),
+            ("http://[2001:db8::1]", "http://[2001:db8::1]:80"),
+        ] {
+            let text = journal_upload(&address.parse().unwrap());
+            assert!(text.contains(&format!("\nURL={written}\n")), "{address}: {text}");
+        }
+    }
 }

@@ -118,7 +118,7 @@ proptest! {
         let files = render(&network);
         for file in files.iter().filter(|file| file.path.ends_with(".conf")) {
             for line in file.text.lines() {
-                let known = ["ctrl_interface=", "update_config=0", "ap_scan=0", "network={", "}", "\t"];
+                let known = ["update_config=0", "ap_scan=0", "network={", "}", "\t"];
                 prop_assert!(known.iter().any(|known| line.starts_with(known)), "{}", line);
             }
         }
