@@ -16,10 +16,14 @@ pub(super) fn read(paths: &Paths) -> Network {
     let wider = global_addresses(&text("proc/net/if_inet6"));
     let signals = signals(&text("proc/net/wireless"));
     let mut links = links(paths);
+    let leases: Vec<_> = links.iter().map(|link| lease(paths, &link.name)).collect();
     for address in addresses {
-        if let Some(name) = device_of(address, &routes)
-            && let Some(link) = links.iter_mut().find(|link| link.name == name)
-        {
+        // Where cable and Wi-Fi lead to one network, the routes alone do not tell.
+        let at = leases.iter().position(|lease| *lease == Some(address)).or_else(|| {
+            let name = device_of(address, &routes)?;
+            links.iter().position(|link| link.name == name)
+        });
+        if let Some(link) = at.and_then(|at| links.get_mut(at)) {
             link.addresses.push(address.to_string());
         }
     }
@@ -59,6 +63,14 @@ fn links(paths: &Paths) -> Vec<Link> {
     links
 }
 
+/// The address that a link has by DHCP, as systemd-networkd notes it.
+fn lease(paths: &Paths, name: &str) -> Option<Ipv4Addr> {
+    let read = |path: String| fs::read_to_string(paths.system(&path)).ok();
+    let index = read(format!("sys/class/net/{name}/ifindex"))?;
+    let text = read(format!("run/systemd/netif/leases/{}", index.trim()))?;
+    text.lines().find_map(|line| line.strip_prefix("ADDRESS=")?.trim().parse().ok())
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Route {
     device: String,
@@ -94,7 +106,8 @@ fn device_of(address: Ipv4Addr, routes: &[Route]) -> Option<&str> {
     let address = u32::from_ne_bytes(address.octets());
     let direct = routes.iter().filter(|route| route.flags & VIA_GATEWAY == 0 && route.mask != 0);
     let direct = direct.filter(|route| address & route.mask == route.destination);
-    direct.max_by_key(|route| route.mask.count_ones()).map(|route| route.device.as_str())
+    // Of several that are equally narrow the first is used.
+    direct.rev().max_by_key(|route| route.mask.count_ones()).map(|route| route.device.as_str())
 }
 
 /// `/proc/net/fib_trie`: a leaf's address, and under it `/32 host LOCAL` when it is ours.
@@ -216,6 +229,37 @@ fe80000000000000021122fffe334455 02 40 20 80     eth0
         assert!(eth.carrier && eth.kind == LinkKind::Wired);
         assert!(!wlan.carrier && wlan.kind == LinkKind::Wireless && wlan.addresses.is_empty());
         assert_eq!(wlan.signal, Some(-56));
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn cable_and_wifi_in_one_network_have_each_its_own_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = kernel(dir.path());
+        let write = |path: &str, content: &str| {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        // The cable's route has the lower metric, so it comes first.
+        let second = ROUTE.lines().skip(1).map(|line| line.replace("eth0", "wlan0") + "\n");
+        write("proc/net/route", &(ROUTE.to_owned() + &second.collect::<String>()));
+        write(
+            "proc/net/fib_trie",
+            &TRIE.replace(
+                "192.168.1.255\n        /32 link BROADCAST",
+                "192.168.1.58\n        /32 host LOCAL",
+            ),
+        );
+        let addresses = || {
+            let links = read(&paths).links;
+            links.into_iter().map(|link| link.addresses).collect::<Vec<_>>()
+        };
+        let all = ["192.168.1.57", "192.168.1.58", "2001:db8::7"];
+        assert_eq!(addresses(), [&all[..], &[]]);
+        write("sys/class/net/wlan0/ifindex", "3\n");
+        write("run/systemd/netif/leases/3", "# private\nADDRESS=192.168.1.57\n");
+        assert_eq!(addresses(), [&["192.168.1.58", "2001:db8::7"][..], &["192.168.1.57"]]);
     }
 
     #[test]
