@@ -23,8 +23,8 @@ test_packages=(
   mosquitto-clients umockdev libumockdev0 gir1.2-umockdev-1.0 python3 python3-gi python3-pip
   # helpers of the tests
   espeak-ng openssl procps util-linux iproute2 shellcheck
-  # what a box logs in to, and what takes its journal
-  hostapd wpasupplicant systemd-journal-remote
+  # what a box logs in to and joins, and what takes its journal
+  hostapd iw wpasupplicant systemd-journal-remote
   # the box in an emulated machine, its disk and its file systems
   qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 mtools openssh-client openssh-server
   e2fsprogs dosfstools fusefat socat

@@ -32,6 +32,7 @@ pub mod uvc;
 
 pub use disk::Disk;
 pub use grabber::Grabber;
+pub use qemu::UPLINK;
 pub use qmp::{Event, Qmp};
 pub use running::{HOST, Machine};
 pub use setup::{Bus, Fault, Kernel, Processor, Setup, bench_directory, bundle};

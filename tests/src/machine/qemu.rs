@@ -43,6 +43,9 @@ const SERVER: &str = "server";
 /// A file that is there while those servers are.
 pub(super) const OUTSIDE: &str = "outside";
 
+/// The second network card's address.
+pub const UPLINK: &str = "52:54:00:12:34:57";
+
 /// Writes the program that passes a connection on to a port here.
 ///
 /// # Panics
@@ -129,8 +132,18 @@ pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<Str
         .map(|(address, port)| format!(",guestfwd=tcp:{address}:443-cmd:{} {port}", file(SERVER)));
     let servers: String = servers.collect();
     args.add("-netdev", &format!("user,id=net,ipv6=off,{forwards}{servers}"));
+    if setup.uplink {
+        args.add("-netdev", "hubport,id=net-port,hubid=0,netdev=net");
+        args.add("-netdev", "hubport,id=nic-port,hubid=0");
+        args.add("-netdev", "hubport,id=uplink-port,hubid=0");
+    }
     let card = if virtual_parts { "virtio-net-pci" } else { "e1000e" };
-    args.add("-device", &format!("{card},id=nic,netdev=net,mac=52:54:00:12:34:56"));
+    // A hub joins two cards to one network.
+    let socket = if setup.uplink { "nic-port" } else { "net" };
+    args.add("-device", &format!("{card},id=nic,netdev={socket},mac=52:54:00:12:34:56"));
+    if setup.uplink {
+        args.add("-device", &format!("{card},id=uplink,netdev=uplink-port,mac={UPLINK}"));
+    }
     args.add("-rtc", &format!("base={}", setup.clock.as_deref().unwrap_or("utc")));
     if setup.watchdog {
         args.add("-device", "i6300esb");

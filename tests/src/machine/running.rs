@@ -151,6 +151,9 @@ impl Machine {
         if !self.setup.cable {
             qmp.run("set_link", json!({ "name": "nic", "up": false })).await;
         }
+        if self.setup.uplink {
+            qmp.run("set_link", json!({ "name": "uplink", "up": false })).await;
+        }
         let ports = forwards(&qmp.human("info usernet").await);
         let port = |inside: u16| {
             let found = ports.iter().find(|(guest, _)| *guest == inside);
@@ -223,9 +226,19 @@ impl Machine {
     /// When none can be had.
     pub async fn forward_same(&mut self) -> u16 {
         let to = self.setup.address.clone();
+        self.forward_to(&to, None).await
+    }
+
+    /// A port here that leads to this one of another address in the machine's network, until it is
+    /// switched off; without one, to that of the same number.
+    ///
+    /// # Panics
+    /// When none can be had.
+    pub async fn forward_to(&mut self, address: &str, inside: Option<u16>) -> u16 {
         for _ in 0..5 {
             let port = free_port().port();
-            let rule = format!("hostfwd_add net tcp:127.0.0.1:{port}-{to}:{port}");
+            let inside = inside.unwrap_or(port);
+            let rule = format!("hostfwd_add net tcp:127.0.0.1:{port}-{address}:{inside}");
             if self.qmp().human(&rule).await.is_empty() {
                 return port;
             }
@@ -330,6 +343,14 @@ impl Machine {
     /// When QEMU refuses.
     pub async fn cable(&mut self, up: bool) {
         self.qmp().run("set_link", json!({ "name": "nic", "up": up })).await;
+    }
+
+    /// Plugs the second network card in.
+    ///
+    /// # Panics
+    /// When QEMU refuses.
+    pub async fn plug_uplink(&mut self) {
+        self.qmp().run("set_link", json!({ "name": "uplink", "up": true })).await;
     }
 
     /// Takes a picture of the screen, a PNG.

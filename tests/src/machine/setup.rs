@@ -57,6 +57,7 @@ pub struct Setup {
     pub(super) watchdog: bool,
     pub(super) grabber: bool,
     pub(super) cable: bool,
+    pub(super) uplink: bool,
     pub(super) address: String,
     pub(super) servers: Vec<(String, u16)>,
     pub(super) config: Vec<(String, Vec<u8>)>,
@@ -79,6 +80,7 @@ impl Setup {
             watchdog: false,
             grabber: false,
             cable: true,
+            uplink: false,
             address: "10.0.2.15".into(),
             servers: Vec::new(),
             config: Vec::new(),
@@ -168,6 +170,14 @@ impl Setup {
     #[must_use]
     pub fn without_cable(mut self) -> Self {
         self.cable = false;
+        self
+    }
+
+    /// With a second network card in the same network, its cable pulled: the test hands it to an access
+    /// point in the machine.
+    #[must_use]
+    pub fn with_uplink(mut self) -> Self {
+        self.uplink = true;
         self
     }
 

@@ -11,3 +11,4 @@ mod grabber;
 mod provisioning;
 mod reset;
 mod update;
+mod wifi;
