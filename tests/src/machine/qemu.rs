@@ -104,7 +104,8 @@ pub(super) fn arguments(setup: &Setup, disk: &Disk, directory: &Path) -> Vec<Str
     }
     if setup.twin {
         let image = setup.image.display();
-        args.add("-drive", &format!("if=virtio,format=raw,snapshot=on,file={image}"));
+        args.add("-drive", &format!("if=none,id=twin,format=raw,snapshot=on,file={image}"));
+        args.add("-device", "virtio-blk-pci,drive=twin");
     }
     args.add("-blockdev", &blockdev(setup, disk));
     // A kernel that is given by itself comes first, and is number 0.
