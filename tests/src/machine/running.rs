@@ -321,7 +321,9 @@ impl Machine {
             self.power().ssh,
             file.display()
         );
-        tool::run("sh", &["-c", &script]).await;
+        let copied = tool::output_within(patience(300), "sh", &["-c", &script]).await;
+        let said = String::from_utf8_lossy(&copied.stderr);
+        assert!(copied.status.success(), "{} did not arrive: {said}", file.display());
     }
 
     /// A page of the box, when it answers 200.
