@@ -114,6 +114,19 @@ impl Stage {
         self.encoder.save_session(ROOM, session).await
     }
 
+    /// Waits until the box says that an update was taken back, and returns why.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn taken_back(&self, version: &str) -> String {
+        let said = self
+            .component(300, "box.update", |it| {
+                it["mood"] == "sad" && it["reason"].as_str().is_some_and(|it| it.contains(version))
+            })
+            .await;
+        said["reason"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// Waits until the box says this of a component, and returns what it said.
     ///
     /// # Panics

@@ -144,12 +144,7 @@ async fn a_good_update_stays_and_a_bad_one_is_taken_back() {
     stage.machine.start().await;
     stage.machine.up().await;
     assert_eq!(version(&stage.machine).await, "0.2.0");
-    let said = stage
-        .component(300, "box.update", |it| {
-            it["mood"] == "sad" && it["reason"].as_str().is_some_and(|it| it.contains("0.3.0"))
-        })
-        .await;
-    let reason = said["reason"].as_str().unwrap();
+    let reason = stage.taken_back("0.3.0").await;
     eprintln!("{reason}");
     assert!(reason.contains("0.2.0") && reason.contains("collector"), "{reason}");
     stage.confirmed().await;

@@ -22,12 +22,7 @@ async fn an_update_that_never_gets_well_is_given_up_without_anybody() {
     stage.machine.resets(2, 1500).await;
     stage.machine.up().await;
     assert_eq!(stage.machine.ssh(version).await, before);
-    let said = stage
-        .component(300, "box.update", |it| {
-            it["mood"] == "sad" && it["reason"].as_str().is_some_and(|it| it.contains("0.3.0"))
-        })
-        .await;
-    let reason = said["reason"].as_str().unwrap();
+    let reason = stage.taken_back("0.3.0").await;
     eprintln!("{reason}");
     assert!(
         reason.contains("not healthy after 15 min") && reason.contains("collector"),
