@@ -13,7 +13,7 @@ development_keys "$others"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/root
-start=$(partx --show --noheadings --output START,NAME "$image" | awk '$2 == "rootfs-a" { print $1 }')
+start=$(partx --show --noheadings --output START,NAME "$image" 2> /dev/null | awk '$2 == "rootfs-a" { print $1 }') || true
 [ -n "$start" ] || { say "$image has no partition rootfs-a: it is no image of the box"; exit 1; }
 unsquashfs -quiet -no-progress -offset $((start * 512)) -d "$tree" "$image" > /dev/null
 board=$(sed -n 's/^BACKROW_BOARD=//p' "$tree/usr/lib/backrow/image")
