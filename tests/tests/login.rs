@@ -18,6 +18,8 @@ const PASSWORD: &str = "hush \"hush\" # grüße\\";
 const PAP: &str = "\"ttls\"\ninner = \"pap\"";
 const CERTIFICATE: &str = "eap = \"tls\"\ncertificate = \"box.pem\"\nkey = \"box.key\"\n";
 const CA: &str = "ca = \"radius.pem\"\n";
+/// The name in the certificate of the network.
+const DOMAIN: &str = "domain = \"localhost\"\n";
 
 /// A box whose `site.toml` has these lines in `[network.wired_auth]`; it brings the authority of `known`
 /// along, and its certificate.
@@ -47,6 +49,11 @@ async fn each_method_is_let_in() {
         (with_password("\"ttls\"", PASSWORD) + CA, ["(EAP-TTLS)", "method=MSCHAPV2"]),
         (with_password(PAP, PASSWORD) + CA, ["(EAP-TTLS)", "method=PAP"]),
         (CERTIFICATE.to_owned() + CA, ["(EAP-TLS)", "EAP TLS cipher="]),
+        // A name that the account does not have: only the outer one is for everybody.
+        (
+            with_password("\"peap\"", PASSWORD) + CA + DOMAIN + "anonymous_identity = \"nobody\"\n",
+            ["(EAP-PEAP)", "method=MSCHAPV2"],
+        ),
         // Whose certificate it is does not matter without an authority.
         (with_password("\"peap\"", PASSWORD), ["(EAP-PEAP)", "method=MSCHAPV2"]),
     ];
@@ -76,6 +83,9 @@ async fn strangers_and_wrong_passwords_are_refused() {
         cases.push((with_password(method, "battery-staple") + CA, None, false));
     }
     cases.push((CERTIFICATE.to_owned() + CA, Some(&other), true));
+    // Nor to another server, even if the same authority certified it.
+    let elsewhere = CA.to_owned() + "domain = \"radius.example.org\"\n";
+    cases.push((with_password("\"peap\"", PASSWORD) + &elsewhere, None, true));
     // Without an authority it is the server that knows no such certificate.
     cases.push((CERTIFICATE.to_owned(), Some(&other), false));
     // Each at a socket of its own: after a failure it is deaf for a minute.

@@ -25,6 +25,8 @@ const BY_WIFI: &str = "10.0.2.16";
 /// What the access point asks of who joins.
 const WPA2: &str = "wpa_key_mgmt=WPA-PSK\n";
 const WPA3: &str = "wpa_key_mgmt=SAE\nieee80211w=2\nsae_require_mfp=1\n";
+/// The newer way to begin with WPA3 (hash to element), as access points of 6 GHz ask for it.
+const H2E: &str = "sae_pwe=1\n";
 
 /// A program of the host's as the machine runs it, by the loader and the libraries it was built for.
 fn program(name: &str) -> String {
@@ -183,6 +185,11 @@ async fn a_wireless_network_is_joined_by_itself_and_carries_the_stream_when_the_
     air.on(&stage.machine, WPA3).await;
     air.is_joined(&stage.machine).await;
     watch.lap("joined by WPA3");
+
+    air.off(&stage.machine).await;
+    air.on(&stage.machine, &format!("{WPA3}{H2E}")).await;
+    air.is_joined(&stage.machine).await;
+    watch.lap("joined by WPA3, the newer way");
     stage.component(10, "box.network", works).await;
 
     // By Wi-Fi alone: the page, the stream, the broker.

@@ -95,7 +95,8 @@ fn dot_network(matching: &str, fixed: Option<&Fixed>, network: &Network, metric:
 }
 
 fn wifi(settings: &Wifi) -> String {
-    let mut out = "update_config=0\n".to_owned();
+    // SAE by both ways to make its element: 6 GHz has the newer only, old access points the older only.
+    let mut out = "update_config=0\nsae_pwe=2\n".to_owned();
     if let Some(country) = &settings.country {
         let _ = writeln!(out, "country={country}");
     }
@@ -120,7 +121,7 @@ fn wifi(settings: &Wifi) -> String {
 }
 
 fn wired_auth(settings: &WiredAuth) -> String {
-    let WiredAuth { eap, identity, ca } = settings;
+    let WiredAuth { eap, identity, anonymous_identity, ca, domain } = settings;
     let mut out =
         "ap_scan=0\nupdate_config=0\nnetwork={\n\tkey_mgmt=IEEE8021X\n\teapol_flags=0\n".to_owned();
     let path = |path: &Path| hex(path.as_os_str().as_encoded_bytes());
@@ -128,6 +129,9 @@ fn wired_auth(settings: &WiredAuth) -> String {
         let _ = writeln!(out, "\t{key}={value}");
     };
     line("identity", &hex(identity.as_bytes()));
+    if let Some(identity) = anonymous_identity {
+        line("anonymous_identity", &hex(identity.as_bytes()));
+    }
     match eap {
         Eap::Peap(password) => {
             line("eap", "PEAP");
@@ -148,6 +152,9 @@ fn wired_auth(settings: &WiredAuth) -> String {
     }
     if let Some(ca) = ca {
         line("ca_cert", &path(ca));
+    }
+    if let Some(domain) = domain {
+        line("domain_suffix_match", &hex(domain.as_bytes()));
     }
     out.push_str("}\n");
     out

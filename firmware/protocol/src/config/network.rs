@@ -55,8 +55,12 @@ pub struct WiredAuth {
     pub eap: Eap,
     /// Who.
     pub identity: String,
+    /// Who the box says it is before the network has shown its certificate; `None`: `identity`.
+    pub anonymous_identity: Option<String>,
     /// PEM file with the authority that the network's own certificate must come from.
     pub ca: Option<PathBuf>,
+    /// The name in that certificate, or what it ends with.
+    pub domain: Option<String>,
 }
 
 /// The method of logging in, with what it needs.
@@ -237,7 +241,14 @@ fn wired_auth(network: &Section<'_, '_, '_>, base: &Path) -> Option<WiredAuth> {
     }
     let method: Option<Method> = section.required("eap");
     let identity = section.required("identity").map(|Text(identity)| identity);
+    let anonymous_identity = section.optional("anonymous_identity").map(|Text(identity)| identity);
     let ca = section.optional::<PathBuf>("ca").map(|path| base.join(path));
+    let domain = section.optional("domain").map(|Text(domain)| domain);
+    if domain.is_some() && !section.has("ca") {
+        let why = "`domain` in [network.wired_auth] is of no use without `ca`: anybody can write a \
+                   name into a certificate; add ca = \"radius.pem\", the authority that made it";
+        section.problem("domain", why.to_owned());
+    }
     let secret = |section: &Section<'_, '_, '_>| {
         section.required("password").map(|Text(password)| Secret::new(password))
     };
@@ -269,7 +280,7 @@ fn wired_auth(network: &Section<'_, '_, '_>, base: &Path) -> Option<WiredAuth> {
     let _ = (section.optional::<Text>("password"), section.optional::<Inner>("inner"));
     let _ = (section.optional::<PathBuf>("certificate"), section.optional::<PathBuf>("key"));
     section.close();
-    Some(WiredAuth { eap: eap?, identity: identity?, ca })
+    Some(WiredAuth { eap: eap?, identity: identity?, anonymous_identity, ca, domain })
 }
 
 impl Network {
@@ -300,9 +311,13 @@ impl Network {
                 out.text("country", country);
             }
         }
-        if let Some(WiredAuth { eap, identity, ca }) = &self.wired_auth {
+        if let Some(auth) = &self.wired_auth {
+            let WiredAuth { eap, identity, anonymous_identity, ca, domain } = auth;
             out.0.push_str("\n[network.wired_auth]\n");
             out.text("identity", identity);
+            if let Some(identity) = anonymous_identity {
+                out.text("anonymous_identity", identity);
+            }
             let (method, rest) = match eap {
                 Eap::Peap(password) => ("peap", vec![("password", password.reveal().to_owned())]),
                 Eap::Ttls(password, inner) => {
@@ -321,6 +336,9 @@ impl Network {
             }
             if let Some(ca) = ca {
                 out.text("ca", &ca.display().to_string());
+            }
+            if let Some(domain) = domain {
+                out.text("domain", domain);
             }
         }
         out.0

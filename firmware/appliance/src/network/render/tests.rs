@@ -64,14 +64,24 @@ fn a_wireless_network_open_or_with_a_password() {
 #[test]
 fn a_login_on_the_wire_by_each_method() {
     let with = |eap| {
-        let auth = WiredAuth { eap, identity: "box".to_owned(), ca: Some(PathBuf::from("/c/ca")) };
+        let auth = WiredAuth {
+            eap,
+            identity: "box".to_owned(),
+            anonymous_identity: Some("nobody".to_owned()),
+            ca: Some(PathBuf::from("/c/ca")),
+            domain: Some("a.example".to_owned()),
+        };
         render(&Network { wired_auth: Some(auth), ..Network::default() })
     };
     let peap = with(Eap::Peap(Secret::new("pass\nword")));
     let peap = file(&peap, "wired.conf");
     assert!(peap.contains("\teap=PEAP\n\tphase2=\"auth=MSCHAPV2\"\n"), "{peap}");
     assert!(peap.contains("\tpassword=706173730a776f7264\n"), "{peap}");
-    assert!(peap.contains("\tca_cert=2f632f6361\n"), "{peap}");
+    assert!(peap.contains("\tanonymous_identity=6e6f626f6479\n"), "{peap}");
+    assert!(
+        peap.contains("\tca_cert=2f632f6361\n\tdomain_suffix_match=612e6578616d706c65\n"),
+        "{peap}"
+    );
     let ttls = with(Eap::Ttls(Secret::new("x"), Inner::Pap));
     assert!(file(&ttls, "wired.conf").contains("\teap=TTLS\n\tphase2=\"auth=PAP\"\n"));
     let tls = with(Eap::Tls { certificate: "/c/a".into(), key: "/c/b".into() });
@@ -87,11 +97,15 @@ fn anything() -> impl Strategy<Value = Network> {
         password: Some(Secret::new(password)),
         country: None,
     });
-    let auth = (text(), text(), text()).prop_map(|(identity, password, ca)| WiredAuth {
-        eap: Eap::Peap(Secret::new(password)),
-        identity,
-        ca: Some(PathBuf::from(ca)),
-    });
+    let auth = (text(), text(), text(), text(), text()).prop_map(
+        |(identity, anonymous, password, ca, domain)| WiredAuth {
+            eap: Eap::Peap(Secret::new(password)),
+            identity,
+            anonymous_identity: Some(anonymous),
+            ca: Some(PathBuf::from(ca)),
+            domain: Some(domain),
+        },
+    );
     (prop::option::of(wifi), prop::option::of(auth)).prop_map(|(wifi, wired_auth)| Network {
         wifi,
         wired_auth,
@@ -118,7 +132,7 @@ proptest! {
         let files = render(&network);
         for file in files.iter().filter(|file| file.path.ends_with(".conf")) {
             for line in file.text.lines() {
-                let known = ["update_config=0", "ap_scan=0", "network={", "}", "\t"];
+                let known = ["update_config=0", "sae_pwe=2", "ap_scan=0", "network={", "}", "\t"];
                 prop_assert!(known.iter().any(|known| line.starts_with(known)), "{}", line);
             }
         }
@@ -127,9 +141,13 @@ proptest! {
             prop_assert_eq!(understood(text, "ssid"), Some(ssid.as_bytes().to_vec()));
             prop_assert_eq!(understood(text, "psk"), Some(password.reveal().as_bytes().to_vec()));
         }
-        if let Some(WiredAuth { identity, eap: Eap::Peap(password), .. }) = &network.wired_auth {
+        if let Some(WiredAuth { identity, eap: Eap::Peap(password), domain, .. }) =
+            &network.wired_auth
+        {
             let text = file(&files, "wired.conf");
             prop_assert_eq!(understood(text, "identity"), Some(identity.as_bytes().to_vec()));
+            let domain = domain.as_ref().map(|domain| domain.as_bytes().to_vec());
+            prop_assert_eq!(understood(text, "domain_suffix_match"), domain);
             prop_assert_eq!(
                 understood(text, "password"),
                 Some(password.reveal().as_bytes().to_vec())

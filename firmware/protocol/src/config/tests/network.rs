@@ -32,7 +32,9 @@ country = "de"
 [network.wired_auth]
 eap = "tls"
 identity = "box-7@example.org"
+anonymous_identity = "anonymous@example.org"
 ca = "radius.pem"
+domain = "radius.example.org"
 certificate = "box.pem"
 key = "box.key"
 [ssh]
@@ -48,8 +50,11 @@ upload = "https://logs.example.org:19532"
     assert_eq!(network.dns.len(), 2);
     let wifi = network.wifi.as_ref().unwrap();
     assert_eq!((wifi.ssid.as_str(), wifi.country.as_deref()), ("Venue ☕", Some("DE")));
-    let Eap::Tls { key, .. } = &network.wired_auth.as_ref().unwrap().eap else { panic!() };
+    let auth = network.wired_auth.as_ref().unwrap();
+    let Eap::Tls { key, .. } = &auth.eap else { panic!() };
     assert_eq!(key, Path::new("/cfg/box.key"));
+    assert_eq!(auth.anonymous_identity.as_deref(), Some("anonymous@example.org"));
+    assert_eq!(auth.domain.as_deref(), Some("radius.example.org"));
     assert_eq!(on_box.ssh_keys[0].owner(), "ada");
     assert_eq!(on_box.time_servers[1].as_str(), "192.0.2.1");
     assert_eq!(on_box.log_upload.as_ref().unwrap().port(), Some(19532));
@@ -128,6 +133,10 @@ fn mistakes() {
             "10:12: `password` in [network.wired_auth] is of no use with this `eap`; remove it",
         ),
         (
+            "[network.wired_auth]\neap = \"peap\"\nidentity = \"x\"\npassword = \"c\"\ndomain = \"d\"",
+            "9:10: `domain` in [network.wired_auth] is of no use without `ca`: anybody can write a name into a certificate; add ca = \"radius.pem\", the authority that made it",
+        ),
+        (
             "[ssh]\nkeys = [\"ssh-dss AAAA\"]",
             "6:9: `keys` in [ssh]: it does not begin with the kind of key, such as ssh-ed25519, ecdsa-sha2-nistp256 or ssh-rsa; it must be a list, each a public SSH key, for example: keys = [\"ssh-ed25519 AAAA… name\"]",
         ),
@@ -173,8 +182,13 @@ pub(crate) fn any_network() -> impl Strategy<Value = Network> {
             .prop_map(|(password, inner)| Eap::Ttls(password, inner)),
         (path(), path()).prop_map(|(certificate, key)| Eap::Tls { certificate, key }),
     ];
-    let wired_auth = (eap, text(), prop::option::of(path()))
-        .prop_map(|(eap, identity, ca)| WiredAuth { eap, identity, ca });
+    let authority = prop::option::of((path(), prop::option::of(text())));
+    let wired_auth = (eap, text(), prop::option::of(text()), authority).prop_map(
+        |(eap, identity, anonymous_identity, authority)| {
+            let (ca, domain) = authority.unzip();
+            WiredAuth { eap, identity, anonymous_identity, ca, domain: domain.flatten() }
+        },
+    );
     let dns = prop::collection::vec(any::<u32>(), 0..3).prop_map(|all| {
         let usable = |bits: u32| IpAddr::from((bits >> 1 | 1).to_be_bytes());
         all.into_iter().map(usable).filter(|a| !a.is_multicast()).collect()
