@@ -4,6 +4,8 @@
 set -euo pipefail
 # shellcheck source=board/common/image.sh
 source "$(dirname "$0")/image.sh"
+# shellcheck source=board/common/firmware.sh
+source "$(dirname "$0")/firmware.sh"
 target=$1
 board=$2
 keys=$(signing_keys)
@@ -18,17 +20,11 @@ done
 find "$target/usr/bin" "$target/usr/sbin" -name 'grub-*' ! -name grub-editenv -delete
 rm -rf "$target"/{share,usr/lib/grub,usr/share/grub,etc/grub.d}
 
-# A processor takes its maker's corrections only before anything else runs: the kernel finds them at the
-# head of its initial file system (Linux, Documentation/arch/x86/microcode.rst), and nowhere later.
 firmware=$target/lib/firmware
-if [ -d "$firmware/intel-ucode" ]; then
-  early=$(mktemp -d)
-  mkdir -p "$early/kernel/x86/microcode"
-  cat "$firmware"/intel-ucode/* > "$early/kernel/x86/microcode/GenuineIntel.bin"
-  cat "$firmware"/amd-ucode/*.bin > "$early/kernel/x86/microcode/AuthenticAMD.bin"
-  find "$early" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
-  (cd "$early" && find kernel | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) > "$target/boot/initrd"
-  rm -rf "$early" "$firmware"/{intel,amd}-ucode
+if [ -d "$firmware/intel-ucode" ]; then early_microcode "$firmware" "$target/boot/initrd"; fi
+if [ -d "$firmware/intel/iwlwifi" ]; then
+  find "$target/lib/modules" -name '*.ko' -exec modinfo -F firmware {} + \
+    | newest_firmware "$firmware"
 fi
 
 complete_root "$target" "$board" "$keys"

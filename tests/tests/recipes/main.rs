@@ -4,6 +4,7 @@
 //! `make check-image BUILDROOT_DIR=…` asks Buildroot itself.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)] // a test says what it expects by panicking
 
+mod firmware;
 mod kernel;
 mod layout;
 mod packages;
